@@ -1,0 +1,37 @@
+# Two commands from a fresh clone: `make demo` runs the main job, `make test` runs the tests. Both set up .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
+
+.PHONY: setup demo test lint figures bench
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "[setup] installing into $(VENV) (first time: about 6 GB and a few minutes)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "[setup] Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; run make PYTHON=/path/to/python3.11")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e '.[dev]'
+	@rm -f $(VENV)/.installed-* && touch $@
+	@echo "[setup] done"
+
+demo: setup
+	@echo "[demo] the study levers-quick on the embedded benchmark: pretraining, fine-tuning, records, figures"
+	$(BIN)/gmixout study run levers-quick
+
+test: setup
+	@echo "[test] style, types, import contracts, then the tests"
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy && $(BIN)/lint-imports
+
+figures: setup
+	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick
+
+bench: setup
+	$(BIN)/python benchmarks/method_cpu.py

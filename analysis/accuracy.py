@@ -1,0 +1,81 @@
+"""Accuracy and cross-entropy of logits, over all examples and over groups of classes. No data gives NaN, never 0."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from analysis.probabilities import Floats, checked, log_softmax
+
+
+def correct(logits: npt.ArrayLike, labels: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether the largest logit is the label's; ties go to the lower class. Shape ``(examples,)``.
+
+    Args:
+        logits: Shape ``(examples, classes)``.
+        labels: Whole numbers in ``[0, classes)``, shape ``(examples,)``.
+
+    Raises:
+        ValueError: If shapes or labels do not fit.
+    """
+    values, truth = checked(logits, labels)
+    return values.argmax(axis=1) == truth
+
+
+def accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """Fraction of right answers, in [0, 1]; NaN without examples.
+
+    Args:
+        logits: Shape ``(examples, classes)``.
+        labels: Shape ``(examples,)``.
+
+    Example:
+        >>> accuracy_score([[1.0, 0.0], [1.0, 0.0]], [0, 1])
+        0.5
+    """
+    right = correct(logits, labels)
+    return float(right.mean()) if right.size else float("nan")
+
+
+def cross_entropy_error(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    r"""Mean negative log-likelihood :math:`-\frac1N\sum_n \log p_n(y_n)`, in nats; NaN without examples."""
+    values, truth = checked(logits, labels)
+    if not truth.size:
+        return float("nan")
+    return float(-log_softmax(values)[np.arange(truth.size), truth].mean())
+
+
+def per_class_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Floats:
+    """Accuracy within each class, shape ``(classes,)``; NaN where a class has no example."""
+    values, truth = checked(logits, labels)
+    right = values.argmax(axis=1) == truth
+    examples = np.bincount(truth, minlength=values.shape[1]).astype(np.float64)
+    hits = np.bincount(truth[right], minlength=values.shape[1]).astype(np.float64)
+    return np.divide(hits, examples, out=np.full(values.shape[1], np.nan), where=examples > 0)
+
+
+def group_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: Sequence[int]) -> float:
+    """Mean over a group's classes of the accuracy within the class (many, medium, few shots).
+
+    Classes without an example in this split are left out; an empty group, or one without examples, is NaN.
+    Convention of Kang et al. (ICLR 2020), also used by LIFT and LT-Soups.
+
+    Args:
+        logits: Shape ``(examples, classes)``.
+        labels: Shape ``(examples,)``.
+        classes: The group's class numbers, without repetition.
+
+    Raises:
+        ValueError: If a class number is repeated or outside the logits' classes.
+
+    Example:
+        >>> group_accuracy_score([[1.0, 0.0], [1.0, 0.0]], [0, 1], classes=[1])
+        0.0
+    """
+    scores = per_class_accuracy_score(logits, labels)
+    wrong = [number for number in classes if not 0 <= number < scores.size]
+    if wrong or len(set(classes)) != len(classes):
+        raise ValueError(f"a group lists different classes in [0, {scores.size}), got {list(classes)}")
+    chosen = scores[list(classes)]
+    chosen = chosen[~np.isnan(chosen)]
+    return float(chosen.mean()) if chosen.size else float("nan")

@@ -1,0 +1,136 @@
+"""What of a cell is a choice (its setting), what is a repetition (its run), and which levers a study moved."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+import numpy as np
+import pandas as pd
+
+from analysis.records import LEVERS
+
+PLACE = ["benchmark", "backbone"]
+MAIN_LEVERS = ("anchor", "resample_every", "sparsity")
+LEVEL_ORDER: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "anchor": ("pretrained", "ema", "average", "latest", "zero"),
+    "ema_update": ("episode", "step"),
+    "granularity": ("element", "row", "column", "block"),
+    "count": ("exact", "bernoulli"),
+    "residual": ("reset", "carry"),
+    "moments": ("reset", "carry"),
+    "report": ("anchor", "effective", "student"),
+    "gradient": ("exact", "published"),
+    "decay_to": ("zero", "anchor"),
+})
+# Levers that have a meaning under one level of another only; when that one moves, they move with it.
+NESTED: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "anchor": ("ema_decay", "ema_update", "ema_bias_correction"),
+    "granularity": ("group_size", "block_size"),
+})
+
+
+def with_setting(cells: pd.DataFrame) -> pd.DataFrame:
+    """Adds ``setting`` (text: everything chosen but the learning rate) and ``run`` (text: pretrain_seed/seed).
+
+    Cells that share method, setting and learning rate are repetitions of each other; cells that share a run can be
+    paired, whatever their method.
+
+    Raises:
+        ValueError: If two cells are the same repetition of the same setting.
+    """
+    chosen = ["steps", "batch_size", "weight_decay", *LEVERS]
+    columns = [[f"{name}={level_label(value)}" for value in cells[name]] for name in chosen]
+    labels = [" ".join(part for part in row if not part.endswith("=")) for row in zip(*columns)]
+    runs = [f"{pretrain}/{seed}" for pretrain, seed in zip(cells["pretrain_seed"], cells["seed"])]
+    added = cells.assign(setting=np.array(labels, dtype=object), run=np.array(runs, dtype=object))
+    repeated = added.duplicated([*PLACE, "method", "setting", "learning_rate", "run"])
+    if repeated.any():
+        first = added[repeated].iloc[0]
+        raise ValueError(
+            "records hold each repetition of a setting once, got two cells for "
+            f"{first['method']} ({first['setting']}), learning rate {first['learning_rate']}, run {first['run']}; "
+            "they differ in code, manifest or a column that is not a lever: keep one study with Records.where or keep"
+        )
+    return added
+
+
+def level_label(value: object) -> str:
+    """One lever value as short text; empty for a null.
+
+    Example:
+        >>> [level_label(value) for value in (0.90, 10.0, float("inf"), "ema", None)]
+        ['0.9', '10', '∞', 'ema', '']
+    """
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return ""
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float | int | np.floating | np.integer):
+        return "∞" if np.isinf(value) else f"{value:g}"
+    return str(value)
+
+
+def varying_levers(frame: pd.DataFrame) -> list[str]:
+    """The levers with more than one value, the main three first, then in the schema's order."""
+    names = [*MAIN_LEVERS, *(name for name in LEVERS if name not in MAIN_LEVERS)]
+    return [name for name in names if name in frame and frame[name].dropna().nunique() > 1]
+
+
+def ordered_levels(lever: str, values: Iterable[object]) -> list[object]:
+    """A lever's different values, without nulls, in the order to show: by number, or as ``LEVEL_ORDER`` says."""
+    levels = list(pd.Series(list(values), dtype=object).dropna().unique())
+    order = {name: position for position, name in enumerate(LEVEL_ORDER.get(lever, ()))}
+    return sorted(levels, key=lambda level: (order.get(str(level), len(order)), level))
+
+
+def with_shared_runs(frame: pd.DataFrame) -> pd.DataFrame:
+    """Lists the one run of an endless mask under every anchor, as ``is_shared`` copies.
+
+    A mask that lives for the whole run never moves to another anchor, so pretrained, moving-average, average and latest
+    anchors are one and the same run there, and a study stores it once, as ``pretrained``. Copies are made for the
+    moving anchors that the frame has and that lack an endless mask of their own; not where the anchor itself is
+    reported, nor for ``zero``.
+    """
+    reports_anchor = frame["report"].eq("anchor").fillna(False).astype(bool)
+    is_endless = np.isinf(frame["resample_every"]) & ~reports_anchor
+    endless = frame[is_endless & frame["anchor"].eq("pretrained").fillna(False).astype(bool)]
+    parts = [frame.assign(is_shared=False)]
+    for anchor in ordered_levels("anchor", frame["anchor"]):
+        has_own = (frame["anchor"].eq(str(anchor)).fillna(False) & np.isinf(frame["resample_every"])).any()
+        if anchor not in ("pretrained", "zero") and not has_own and len(endless):
+            copy = endless.assign(is_shared=True)
+            copy["anchor"] = pd.array([str(anchor)] * len(copy), dtype="string")
+            parts.append(copy)
+    return pd.concat(parts, ignore_index=True)
+
+
+def comparable(frame: pd.DataFrame, lever: str) -> pd.DataFrame:
+    """The rows that can tell what a lever does: those of the main design for a main lever.
+
+    For the anchor, endless masks are left out where the anchors share their run.
+    """
+    kept = core(frame) if lever in MAIN_LEVERS else frame
+    if lever == "anchor" and "is_shared" in kept and kept["is_shared"].any():
+        kept = kept[~np.isinf(kept["resample_every"])]
+    return kept
+
+
+def other_levers(frame: pd.DataFrame, lever: str) -> list[str]:
+    """The varying levers that a fair comparison of this one's levels must hold fixed."""
+    return [name for name in varying_levers(frame) if name != lever and name not in NESTED.get(lever, ())]
+
+
+def core(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the main design: every lever besides the main three at its most frequent value.
+
+    Side arms of a study (another granularity at one setting, say) would unbalance an analysis of the three levers.
+    """
+    kept = frame
+    for lever in varying_levers(frame):
+        if lever in MAIN_LEVERS:
+            continue
+        mode = kept[lever].mode()
+        if len(mode):
+            is_mode = kept[lever].eq(mode.iloc[0]).fillna(False).astype(bool)
+            # A null lever has no effect there, so it does not set a cell apart from the main design.
+            kept = kept[is_mode | kept[lever].isna()]
+    return kept

@@ -1,0 +1,44 @@
+"""What a figure is: a table from records, a drawing from that table, a title, a size."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from analysis.records import Records
+
+
+class NothingToDraw(ValueError):
+    """The records lack what a figure shows; the message says what, and which cells would bring it."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A figure of the house.
+
+    Args:
+        title: What is shown, in one line.
+        table: Records of one benchmark and backbone to the frame that is drawn, one row a mark, with a ``cells``
+            column (tuple of cell hashes). Raises :class:`NothingToDraw`.
+        draw: Draws that frame on an empty matplotlib figure and returns its axes, colour bars left out.
+        size: Width and height in inches.
+    """
+
+    title: str
+    table: Callable[[Records], pd.DataFrame]
+    draw: Callable[[pd.DataFrame, Canvas], list[Axes]]
+    size: tuple[float, float]
+
+
+def needs(condition: bool, what: str, how: str) -> None:
+    """Raises :class:`NothingToDraw` unless the condition holds.
+
+    Args:
+        condition: Whether the data are there.
+        what: What the figure needs.
+        how: Which cells bring it.
+    """
+    if not condition:
+        raise NothingToDraw(f"this figure needs {what}, the records hold none; {how}")

@@ -1,0 +1,90 @@
+"""Period × sparsity heat maps, one column an anchor: ID, OOD and the members' diversity."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+from matplotlib.patches import Rectangle
+
+from analysis import theme
+from analysis.design import core, level_label, ordered_levels, with_shared_runs
+from analysis.figures.figure import Figure, needs
+from analysis.records import Records
+from analysis.selection import candidates, select
+from analysis.tables import lever_cells
+
+RESPONSES = ("id_score", "ood_score", "diversity_score")
+COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "learning_rate", "seeds", "diverged", "is_selected",
+           "cells"]  # fmt: skip
+
+
+def table(records: Records) -> pd.DataFrame:
+    """One row a (anchor, period, sparsity) of the main design, means over seeds at the chosen learning rate.
+
+    A run that several anchors share (an endless mask) appears under each. Settings whose every seed diverged or failed are kept with NaN scores, so that a hole in the map is explained.
+    """
+    tried = candidates(records)
+    tried = core(tried[tried["method"].eq("gmixout")])
+    needs(len(tried) > 0, "GMixout cells", "run a study that sweeps levers")
+    tried = with_shared_runs(tried.drop_duplicates("setting"))
+    means = lever_cells(records).query("not is_shared").groupby("setting")[list(RESPONSES)].mean()
+    chosen = set(select(records).query("method == 'gmixout'")["setting"])
+    frame = tried.join(means, on="setting")
+    frame = frame.assign(is_selected=frame["setting"].isin(chosen))
+    return frame.sort_values(["anchor", "resample_every", "sparsity"])[COLUMNS].reset_index(drop=True)
+
+
+def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
+    """Draws one map per anchor and response; a frame marks the setting that ID validation chose."""
+    anchors = ordered_levels("anchor", frame["anchor"])
+    periods = ordered_levels("resample_every", frame["resample_every"])
+    sparsities = ordered_levels("sparsity", frame["sparsity"])
+    responses = [name for name in RESPONSES if frame[name].notna().any()] or ["id_score"]
+    figure.set_size_inches(max(theme.WIDTH_INCHES, 2.4 * len(anchors)), 2.05 * len(responses))
+    grid = figure.subplots(len(responses), len(anchors), squeeze=False, sharex=True, sharey=True)
+    for row, response in enumerate(responses):
+        low, high = frame[response].min(), frame[response].max()
+        for column, anchor in enumerate(anchors):
+            axes = grid[row, column]
+            ours = frame[frame["anchor"].eq(str(anchor))]
+            values = np.full((len(sparsities), len(periods)), np.nan)
+            for cell in ours.to_dict("records"):
+                place = sparsities.index(cell["sparsity"]), periods.index(cell["resample_every"])
+                values[place] = cell[response]
+                if cell["is_selected"]:
+                    axes.add_patch(Rectangle((place[1] - 0.48, place[0] - 0.48), 0.96, 0.96, fill=False, lw=1.6,
+                                             ec=theme.look("full").color, zorder=5))  # fmt: skip
+                if np.isnan(cell[response]):
+                    note = "diverged" if cell["diverged"] else "none"
+                    axes.text(place[1], place[0], note, ha="center", va="center", fontsize=6, color=theme.FAINT)
+            image = axes.imshow(values, origin="lower", aspect="auto", cmap=theme.COLORMAPS[response], vmin=low,
+                                vmax=high)  # fmt: skip
+            _write_numbers(values, low, high, axes)
+            axes.grid(False)
+            axes.spines[:].set_visible(False)
+            axes.set_xticks(range(len(periods)), [level_label(period) for period in periods])
+            axes.set_yticks(range(len(sparsities)), [level_label(sparsity) for sparsity in sparsities])
+            axes.tick_params(length=0)
+            if row == 0:
+                axes.set_title(f"anchor: {theme.LEVELS.get(str(anchor), str(anchor))}", fontsize=8.5)
+            if row == len(responses) - 1:
+                axes.set_xlabel(theme.lever_label("resample_every"))
+            if column == 0:
+                axes.set_ylabel("mask sparsity p")
+        bar = figure.colorbar(image, ax=list(grid[row]), format=theme.percent_ticks(1), aspect=14, pad=0.01)
+        bar.set_label(theme.score_label(response))
+        bar.outline.set_visible(False)  # type: ignore[operator]
+    figure.suptitle("GMixout over period and sparsity, mean over seeds (%); framed: chosen on ID validation",
+                    x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
+    return list(grid.ravel())
+
+
+def _write_numbers(values: np.ndarray, low: float, high: float, axes: Axes) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            is_dark = high > low and (value - low) / (high - low) > 0.6
+            axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=6.8,
+                      color="white" if is_dark else "#222222")  # fmt: skip
+
+
+FIGURE = Figure("GMixout over period and sparsity, per anchor", table, draw, (theme.WIDTH_INCHES, 6.2))

@@ -1,0 +1,126 @@
+"""One panel per lever: how ID, OOD and the members' diversity move with its level, all else equal."""
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Canvas
+
+from analysis import theme
+from analysis.design import comparable, level_label, ordered_levels, other_levers, varying_levers
+from analysis.effects import level_means
+from analysis.figures.figure import Figure, needs
+from analysis.outcomes import outcomes
+from analysis.records import Records
+from analysis.selection import select
+from analysis.tables import lever_cells
+
+RESPONSES = ("id_score", "ood_score", "diversity_score")
+
+
+def table(records: Records) -> pd.DataFrame:
+    """Level means with intervals, the settings behind them, and the reference lines.
+
+    Returns:
+        ``kind`` is ``level`` (mean over settings of the other levers and seeds; interval for comparing levels),
+        ``setting`` (one GMixout setting, mean over seeds) or ``reference`` (zero-shot and full fine-tuning); columns
+        ``kind``, ``lever``, ``level``, ``position``, ``response``, ``method``, ``estimate``, ``low``, ``high``,
+        ``cells``.
+    """
+    cells = lever_cells(records)
+    levers = varying_levers(cells)
+    needs(bool(levers), "GMixout cells that differ in a lever", "run a study that sweeps levers")
+    rows = []
+    for lever in levers:
+        rows_here = comparable(cells, lever)
+        others = other_levers(rows_here, lever)
+        levels = ordered_levels(lever, rows_here[lever])
+        for response in RESPONSES:
+            means = level_means(rows_here, response, lever, levels, others, np.random.default_rng(0))
+            for position, (level, mean) in enumerate(zip(levels, means)):
+                is_here = (rows_here[lever] == level).fillna(False).to_numpy(dtype=bool)
+                here = rows_here[is_here].dropna(subset=[response])
+                place = {"lever": lever, "level": level_label(level), "position": position, "response": response,
+                         "method": "gmixout"}  # fmt: skip
+                rows.append({"kind": "level", **place, "estimate": mean.estimate, "low": mean.low, "high": mean.high,
+                             "cells": tuple(sorted(set(here["cell"])))})  # fmt: skip
+                for _, group in here.groupby("setting"):
+                    rows.append({"kind": "setting", **place, "estimate": float(group[response].mean()),
+                                 "cells": tuple(sorted(group["cell"]))})  # fmt: skip
+    chosen = select(records)
+    results = outcomes(records, chosen[chosen["method"].isin(["zero_shot", "full"])])
+    for (method, score), group in _long(results).groupby(["method", "response"]):
+        rows.append({"kind": "reference", "response": score, "method": method,
+                     "estimate": float(group["value"].mean()), "cells": tuple(sorted(group["cell"]))})  # fmt: skip
+    columns = ["kind", "lever", "level", "position", "response", "method", "estimate", "low", "high", "cells"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
+    """Draws responses down, levers across; faint dots are single settings, dashed lines the references."""
+    levers = list(frame["lever"].dropna().unique())
+    responses = [name for name in RESPONSES if frame.loc[frame["response"].eq(name), "estimate"].notna().any()]
+    figure.set_size_inches(max(theme.WIDTH_INCHES, 2.4 * len(levers)), 2.0 * len(responses))
+    grid = figure.subplots(len(responses), len(levers), squeeze=False, sharey="row", sharex="col")
+    for row, response in enumerate(responses):
+        for column, lever in enumerate(levers):
+            axes = grid[row, column]
+            ours = frame[frame["lever"].eq(lever) & frame["response"].eq(response)]
+            _draw_panel(ours, axes)
+            axes.yaxis.set_major_formatter(theme.percent_ticks())
+            axes.grid(axis="x", visible=False)
+            if column == 0:
+                axes.set_ylabel(theme.score_label(response))
+            if row == len(responses) - 1:
+                axes.set_xlabel(theme.lever_label(lever))
+        references = frame[frame["kind"].eq("reference") & frame["response"].eq(response)]
+        limits = grid[row, 0].get_ylim()
+        for axes in grid[row]:
+            _draw_references(references.dropna(subset=["estimate"]), limits, axes)
+    names = {label: line for axes in grid.ravel() for line, label in zip(*axes.get_legend_handles_labels())}
+    if names:
+        figure.legend(names.values(), names.keys(), loc="outside lower left", ncols=len(names), handlelength=2.4)
+    figure.suptitle("Each lever, all else equal: level means with 95 % intervals for comparing levels; dots: settings",
+                    x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
+    return list(grid.ravel())
+
+
+def _draw_panel(frame: pd.DataFrame, axes: Axes) -> None:
+    color = theme.look("gmixout").color
+    settings = frame[frame["kind"].eq("setting")]
+    # A fixed fan instead of random jitter: the same records must give the same picture.
+    fan = settings.groupby("position").cumcount() / settings.groupby("position")["estimate"].transform("size") - 0.5
+    axes.plot(settings["position"] + 0.3 * fan, settings["estimate"], ".", color=theme.FAINT, ms=2.5, alpha=0.6)
+    means = frame[frame["kind"].eq("level")].sort_values("position")
+    spread = np.abs(means[["low", "high"]].to_numpy(dtype=float).T - means["estimate"].to_numpy())
+    axes.errorbar(means["position"], means["estimate"], yerr=np.nan_to_num(spread), color=color, marker="o", ms=4.5,
+                  capsize=2.5, ls="-" if _is_ordered(means) else "", lw=1.3, zorder=4)  # fmt: skip
+    axes.set_xticks(means["position"].to_numpy(dtype=int), [theme.LEVELS.get(str(v), str(v)) for v in means["level"]])
+    axes.margins(x=0.12)
+
+
+def _draw_references(references: pd.DataFrame, limits: tuple[float, float], axes: Axes) -> None:
+    low, high = limits
+    for line in references.to_dict("records"):
+        look = theme.look(line["method"])
+        # A far reference would press what the lever does into a line: it is named at the edge instead.
+        if low - 0.4 * (high - low) <= line["estimate"] <= high + 0.4 * (high - low):
+            axes.axhline(line["estimate"], color=look.color, lw=0.9, ls=(0, (4, 3)), zorder=1, label=look.label)
+        else:
+            is_above = line["estimate"] > high
+            note = f"{look.label} {100 * line['estimate']:.1f} {'↑' if is_above else '↓'}"
+            axes.text(0.98, 0.97 if is_above else 0.03, note, transform=axes.transAxes, ha="right", fontsize=6.5,
+                      va="top" if is_above else "bottom", color=look.color, zorder=6,
+                      bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8})  # fmt: skip
+
+
+def _is_ordered(means: pd.DataFrame) -> bool:
+    return all(str(level) == "∞" or str(level).replace(".", "", 1).isdigit() for level in means["level"])
+
+
+def _long(results: pd.DataFrame) -> pd.DataFrame:
+    reported = results[results["weights"].eq("reported")]
+    long = reported.melt(["method", "cell"], list(RESPONSES), var_name="response", value_name="value")
+    return long.dropna(subset=["value"])
+
+
+FIGURE = Figure("What each lever does", table, draw, (theme.WIDTH_INCHES, 6.0))

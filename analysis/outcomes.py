@@ -1,0 +1,42 @@
+"""One row a chosen cell: what it was, and everything that came out of it."""
+
+import pandas as pd
+
+from analysis.design import PLACE, with_setting
+from analysis.records import LEVERS, Records
+from analysis.shifts import SHIFT_COLUMNS, member_scores, shift_scores
+
+MEMBER_COLUMNS = ("diversity_score", "id_diversity_score", "ensemble_gain_score", "id_ensemble_gain_score")
+COUNT_COLUMNS = ("trained_per_episode", "touched_over_run", "total_parameters", "subnetworks")
+
+
+def outcomes(records: Records, selection: pd.DataFrame) -> pd.DataFrame:
+    """The cells of a selection with their scores, one row a (cell, weights, alpha).
+
+    Args:
+        records: Records of one benchmark, or of several (aggregated benchmark by benchmark).
+        selection: Rows of :func:`analysis.selection.select` or ``oracle_select``.
+
+    Returns:
+        Columns of identity (``cell``, ``benchmark``, ``backbone``, ``method``, ``setting``, ``run``,
+        ``learning_rate``, levers, ``member_kind``), ``weights`` (reported or wise), ``alpha``, the columns of
+        :func:`analysis.shifts.shift_scores` and :func:`analysis.shifts.member_scores` (the latter for reported only),
+        and the parameter counts as float64. Numbers that do not exist are NaN.
+    """
+    wanted = {cell for cells in selection["cells"] for cell in cells}
+    cells = with_setting(records.cells[records.cells["cell"].isin(wanted)])
+    counts = {name: cells[name].astype("Float64").to_numpy(dtype="float64", na_value=float("nan"))
+              for name in COUNT_COLUMNS}  # fmt: skip
+    identity = ["cell", *PLACE, "method", "setting", "run", "learning_rate", *LEVERS, "member_kind"]
+    known = cells[identity].assign(**counts)
+    metrics = records.metrics[records.metrics["cell"].isin(wanted)]
+    parts = []
+    for _, place in known.groupby(PLACE):
+        ours = metrics[metrics["cell"].isin(place["cell"])]
+        scores = shift_scores(ours)
+        scores = scores.merge(member_scores(ours), on="cell", how="left")
+        scores.loc[scores["weights"].ne("reported"), list(MEMBER_COLUMNS)] = float("nan")
+        parts.append(place.merge(scores, on="cell", how="inner"))
+    if not parts:
+        return pd.DataFrame(columns=[*known.columns, "weights", "alpha", *SHIFT_COLUMNS, *MEMBER_COLUMNS])
+    return pd.concat(parts, ignore_index=True).assign(alpha=lambda frame: frame["alpha"].round(6))

@@ -1,0 +1,155 @@
+"""Frames to text: a summary with printed names and percent, as Markdown or LaTeX; any frame as CSV with its source.
+
+The frames hold fractions; percent appears in printed cells alone, and their headings say so.
+"""
+
+import os
+from collections.abc import Callable, Hashable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis import theme
+
+MISSING = "—"
+_SUMMARY_HEADINGS: Mapping[str, str] = MappingProxyType({
+    "id_score": "ID (%)",
+    "ood_score": "OOD (%)",
+    "worst_domain_score": "worst domain (%)",
+    "corruption_score": "corruption (%)",
+    "gap_error": "ID − OOD (points)",
+    "diversity_score": "diversity (%)",
+    "many_score": "many (%)",
+    "medium_score": "medium (%)",
+    "few_score": "few (%)",
+    "id_difference": "ID − full (points)",
+    "ood_difference": "OOD − full (points)",
+})
+
+
+def printed_summary(summary: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
+    """The rows of :func:`analysis.tables.summary` as text under printed headings.
+
+    Scores read ``estimate [low, high]`` in percent; what is not known reads as a dash; missing and diverged seeds are
+    spelled out. Columns without a single number are left out.
+
+    Args:
+        summary: Frame of :func:`analysis.tables.summary`.
+        digits: Decimals of a percent.
+    """
+    rows = []
+    for row in summary.to_dict("records"):
+        is_wise = row["weights"] == "wise"
+        label = theme.look(str(row["method"])).label + (f" + WiSE-FT α={row['alpha']:.1f}" if is_wise else "")
+        text = {"method": label, "seeds": _seeds(row), "learning rate": _number(row["learning_rate"], "{:g}")}
+        for name, heading in _SUMMARY_HEADINGS.items():
+            text[heading] = interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits)
+        text["trained per episode"] = _number(row["trained_per_episode"], "{:,.0f}")
+        text["touched"] = _number(row["touched_over_run"], "{:,.0f}")
+        rows.append(text)
+    frame = pd.DataFrame(rows)
+    empty = [name for name in frame.columns if name in _SUMMARY_HEADINGS.values() and frame[name].eq(MISSING).all()]
+    return frame.drop(columns=empty)
+
+
+def printed_effects(effects: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
+    """The rows of :func:`analysis.tables.lever_effects` as text: one row a contrast, one column a response.
+
+    Effects read ``estimate [low, high]`` in points; a star marks an interval that excludes zero.
+    """
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in effects.to_dict("records"):
+        change = f"{row['from_level']} → {row['to_level']}"
+        text = rows.setdefault(
+            (row["benchmark"], row["backbone"], row["lever"], change),
+            {"lever": theme.lever_label(str(row["lever"])), "change": change, "pairs": str(row["pairs"])},
+        )
+        star = " *" if row["excludes_zero"] else ""
+        heading = theme.score_label(str(row["response"]), " (points)")
+        text[heading] = interval_text(row["effect"], row["low"], row["high"], digits, signed=True) + star
+    return pd.DataFrame(list(rows.values())).fillna(MISSING)
+
+
+def interval_text(estimate: float, low: float, high: float, digits: int = 1, signed: bool = False) -> str:
+    """A fraction with its interval as percent.
+
+    Example:
+        >>> interval_text(0.631, 0.619, 0.644)
+        '63.1 [61.9, 64.4]'
+        >>> interval_text(0.631, float("nan"), float("nan"))
+        '63.1'
+    """
+    if np.isnan(estimate):
+        return MISSING
+    form = f"{{:{'+' if signed else ''}.{digits}f}}"
+    text = form.format(100 * estimate)
+    return text if np.isnan(low) else f"{text} [{form.format(100 * low)}, {form.format(100 * high)}]"
+
+
+def to_markdown(frame: pd.DataFrame) -> str:
+    """A frame of text as a Markdown table, ending in a newline.
+
+    Example:
+        >>> print(to_markdown(pd.DataFrame({"a": ["1"]})), end="")
+        | a |
+        | --- |
+        | 1 |
+    """
+    lines = [list(map(str, frame.columns)), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def to_latex(frame: pd.DataFrame) -> str:
+    """A frame of text as a LaTeX ``tabular`` with booktabs' rules, ending in a newline."""
+    rows = [" & ".join(map(_tex, line)) + r" \\" for line in frame.astype(str).to_numpy().tolist()]
+    heading = " & ".join(_tex(str(name)) for name in frame.columns) + r" \\"
+    lines = [rf"\begin{{tabular}}{{{'l' * frame.shape[1]}}}", r"\toprule", heading, r"\midrule", *rows, r"\bottomrule",
+             r"\end{tabular}"]  # fmt: skip
+    return "\n".join(lines) + "\n"
+
+
+def to_csv(frame: pd.DataFrame, path: str | os.PathLike[str], fingerprint: str) -> None:
+    """Writes a frame as CSV (fractions, full precision) whose first line names the records it was drawn from.
+
+    Read it back with ``pandas.read_csv(path, comment="#")``. Tuples (cells) are joined by semicolons.
+
+    Raises:
+        OSError: If the file cannot be written; a temporary file is removed.
+    """
+    plain = frame.copy()
+    for name in plain.columns:
+        if plain[name].dtype == object:
+            plain[name] = [";".join(map(str, value)) if isinstance(value, tuple) else value for value in plain[name]]
+    text = f"# records sha256:{fingerprint}\n" + plain.to_csv(index=False, lineterminator="\n")
+    replace_file(Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets ``write`` fill a temporary file beside ``path``, then renames it: never half a file."""
+    temporary = path.with_name(f".{path.stem}.partial{path.suffix}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _seeds(row: Mapping[Hashable, Any]) -> str:
+    notes = [f"{row[name]} {name}" for name in ("missing", "diverged") if row[name]]
+    return f"{row['seeds']}" + (f" ({', '.join(notes)})" if notes else "")
+
+
+def _number(value: float, form: str) -> str:
+    return MISSING if np.isnan(value) else form.format(value)
+
+
+def _tex(text: str) -> str:
+    for plain, escaped in (("\\", r"\textbackslash "), ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#"),
+                           ("−", "$-$"), ("α", r"$\alpha$"), ("λ", r"$\lambda$"), ("→", r"$\to$"), ("∞", r"$\infty$"),
+                           ("—", "---")):  # fmt: skip
+        text = text.replace(plain, escaped)
+    return text

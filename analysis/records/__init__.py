@@ -1,0 +1,52 @@
+"""The result tables: columns, dtypes, units, validation, building, reading, writing, concatenating.
+
+The reader owns the schema; ``studies`` writes what it finds here.
+"""
+
+from analysis.records.frames import cells_frame, curves_frame, examples_frame, metrics_frame, pack, unpack
+from analysis.records.schema import (
+    CELL_COLUMNS,
+    CURVE_COLUMNS,
+    EXAMPLE_COLUMNS,
+    KEYS,
+    LEVER_COLUMNS,
+    MEMBER_KINDS,
+    METRIC_COLUMNS,
+    SCHEMA_VERSION,
+    STATUSES,
+    TABLES,
+    WEIGHTS,
+    Column,
+    validate,
+)
+from analysis.records.storage import read, write
+from analysis.records.tables import Records, concatenate
+
+LEVERS = tuple(LEVER_COLUMNS)
+
+__all__ = [
+    "CELL_COLUMNS",
+    "CURVE_COLUMNS",
+    "EXAMPLE_COLUMNS",
+    "KEYS",
+    "LEVERS",
+    "LEVER_COLUMNS",
+    "MEMBER_KINDS",
+    "METRIC_COLUMNS",
+    "SCHEMA_VERSION",
+    "STATUSES",
+    "TABLES",
+    "WEIGHTS",
+    "Column",
+    "Records",
+    "cells_frame",
+    "concatenate",
+    "curves_frame",
+    "examples_frame",
+    "metrics_frame",
+    "pack",
+    "read",
+    "unpack",
+    "validate",
+    "write",
+]

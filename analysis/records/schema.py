@@ -1,0 +1,229 @@
+"""The result tables' columns: names, dtypes, units and meaning, and the check that a frame obeys them.
+
+Fractions everywhere, never percent. A null says "does not apply" or "not known"; it never stands for zero.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+import pandas as pd
+
+SCHEMA_VERSION = 1
+
+STATUSES = ("done", "diverged", "failed")
+WEIGHTS = ("reported", "wise", "member", "members", "ensemble")
+MEMBER_KINDS = ("visited", "trajectory", "none")
+SPLIT_PATTERN = re.compile(r"(|train|id_val|id_test|ood/[^/]+|corruption/[^/]+/[1-5])")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its kind, what a missing value in the input becomes, and its meaning.
+
+    Args:
+        kind: One of ``text``, ``real``, ``whole``, ``truth``, ``bytes``.
+        doc: Meaning, with unit and range.
+        nullable: Whether a null is a legal value.
+        default: Value for a column that a builder was not given; ``...`` means the column must be given.
+    """
+
+    kind: str
+    doc: str
+    nullable: bool = False
+    default: object = ...
+
+    @property
+    def dtype(self) -> str:
+        """The pandas dtype that a valid frame has in this column."""
+        if self.kind == "text":
+            return "string"
+        if self.kind == "real":
+            return "float64"
+        if self.kind == "whole":
+            return "Int64" if self.nullable else "int64"
+        if self.kind == "truth":
+            return "boolean" if self.nullable else "bool"
+        return "object"
+
+
+def _optional(kind: str, doc: str) -> Column:
+    return Column(kind, doc, nullable=True, default=None)
+
+
+LEVER_COLUMNS: Mapping[str, Column] = MappingProxyType({
+    "anchor": _optional("text", "masking anchor: pretrained, ema, latest, average or zero"),
+    "ema_decay": _optional("real", "weight of the old anchor (lambda), in [0, 1]"),
+    "ema_update": _optional("text", "episode or step: when the moving average moves"),
+    "ema_bias_correction": _optional("truth", "whether the moving average is corrected for its start"),
+    "resample_every": _optional("real", "resampling period k, in optimiser steps; inf keeps one mask for the run"),
+    "sparsity": _optional("real", "fraction p of the masked weights held at the anchor, in [0, 1)"),
+    "granularity": _optional("text", "what is masked as one: element, row, column or block"),
+    "group_size": _optional("whole", "input features of one column group"),
+    "block_size": _optional("whole", "side of a block"),
+    "count": _optional("text", "exact or bernoulli number of trainable entries"),
+    "residual": _optional("text", "reset or carry at a resample"),
+    "rescale": _optional("truth", "whether the residual is multiplied by 1 / (1 - p)"),
+    "moments": _optional("text", "optimiser moments at a resample: reset or carry"),
+    "report": _optional("text", "which weights are evaluated: anchor, effective or student"),
+    "gradient": _optional("text", "exact, or published (without the factor of the forward)"),
+    "decay_to": _optional("text", "where weight decay pulls: zero or anchor"),
+})
+
+CELL_COLUMNS: Mapping[str, Column] = MappingProxyType({
+    "cell": Column("text", "identity: hash of the canonical settings, the manifest and the schema version"),
+    "benchmark": Column("text", "name of the benchmark"),
+    "backbone": Column("text", "name of the pretrained model"),
+    "pretrain_seed": Column("whole", "seed of the pretraining"),
+    "method": Column("text", "fine-tuning method: zero_shot, linear_probe, full, random_mask, mixout, gmixout, ..."),
+    "seed": Column("whole", "seed of data order, initial weights, augmentation and masks"),
+    "learning_rate": _optional("real", "peak learning rate; null where nothing is trained"),
+    "steps": Column("whole", "optimiser steps"),
+    "batch_size": Column("whole", "images a step"),
+    "weight_decay": _optional("real", "decoupled weight decay"),
+    **LEVER_COLUMNS,
+    "settings": Column("text", "canonical JSON of the cell's settings"),
+    "status": Column("text", "done, diverged (a result) or failed"),
+    "failure": Column("text", "kind of the failure, empty if none", default=""),
+    "trained_per_episode": _optional("whole", "parameters that train within one episode"),
+    "touched_over_run": _optional("whole", "parameters that trained at any time in the run"),
+    "total_parameters": _optional("whole", "parameters of the model"),
+    "subnetworks": _optional("whole", "sub-networks visited by the run"),
+    "member_kind": Column("text", "what the members are: visited sub-networks, a trajectory, or none", default="none"),
+    "wall_time_s": _optional("real", "seconds of the whole cell"),
+    "train_time_s": _optional("real", "seconds of training alone"),
+    "peak_memory_bytes": _optional("whole", "largest resident memory of the process, bytes"),
+    "code_version": Column("text", "version of the code that made the cell", default=""),
+    "library_versions": Column("text", "JSON of library versions", default=""),
+    "device": Column("text", "device in words", default=""),
+    "manifest": Column("text", "sha256 of the benchmark's images and labels", default=""),
+    "schema_version": Column("whole", "version of these tables", default=SCHEMA_VERSION),
+})
+
+METRIC_COLUMNS: Mapping[str, Column] = MappingProxyType({
+    "cell": Column("text", "the cell that was measured"),
+    "weights": Column("text", "which weights: reported, wise, member, members (pairwise) or ensemble"),
+    "alpha": Column("real", "WiSE-FT coefficient on the fine-tuned side, [0, 1]; null unless wise", True, float("nan")),
+    "member": Column("whole", "index of the member; -1 unless weights is member", default=-1),
+    "split": Column("text", "split name, empty if the metric belongs to the weights", default=""),
+    "metric": Column("text", "name; ends in _score (higher is better) or _error (lower is better), or is a distance"),
+    "value": Column("real", "the number, a fraction where it counts; null if undefined", nullable=True),
+    "examples": Column("whole", "examples behind the number; 0 if none", default=0),
+})
+
+EXAMPLE_COLUMNS: Mapping[str, Column] = MappingProxyType({
+    "cell": Column("text", "the cell that was measured"),
+    "weights": Column("text", "which weights"),
+    "split": Column("text", "split name"),
+    "correct": Column("bytes", "np.packbits of the right answers, in the split's order"),
+    "examples": Column("whole", "examples in the split"),
+})
+
+CURVE_COLUMNS: Mapping[str, Column] = MappingProxyType({
+    "cell": Column("text", "the cell that was trained"),
+    "step": Column("whole", "optimiser steps taken"),
+    "metric": Column("text", "loss, learning_rate, id_val_accuracy_score, ..."),
+    "value": Column("real", "the number; null if undefined", nullable=True),
+})
+
+TABLES: Mapping[str, Mapping[str, Column]] = MappingProxyType({
+    "cells": CELL_COLUMNS,
+    "metrics": METRIC_COLUMNS,
+    "examples": EXAMPLE_COLUMNS,
+    "curves": CURVE_COLUMNS,
+})
+
+KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType({
+    "cells": ("cell",),
+    "metrics": ("cell", "weights", "alpha", "member", "split", "metric"),
+    "examples": ("cell", "weights", "split"),
+    "curves": ("cell", "step", "metric"),
+})
+
+_ALLOWED = {
+    ("cells", "status"): STATUSES,
+    ("cells", "member_kind"): MEMBER_KINDS,
+    ("metrics", "weights"): WEIGHTS,
+    ("examples", "weights"): WEIGHTS,
+}
+
+
+def validate(table: str, frame: pd.DataFrame) -> None:
+    """Checks columns, dtypes, nulls, allowed values and unique keys of one table.
+
+    Args:
+        table: ``cells``, ``metrics``, ``examples`` or ``curves``.
+        frame: The frame to check; its columns may stand in any order.
+
+    Raises:
+        ValueError: At the first rule that is broken, with what came and what to do.
+
+    Example:
+        >>> validate("curves", pd.DataFrame({"cell": []}))  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+        ...
+        ValueError: curves must have the columns cell, step, metric, value; missing: step, metric, value; ...
+    """
+    columns = check_names(table, list(frame.columns))
+    for name, column in columns.items():
+        _check_column(table, name, column, frame[name])
+    if table == "cells" and len(frame):
+        other = sorted(set(frame["schema_version"]) - {SCHEMA_VERSION})
+        if other:
+            raise ValueError(
+                f"cells.schema_version must be {SCHEMA_VERSION}, got {other}; "
+                "read them with the version of the code that wrote them, or run the study again"
+            )
+    repeated = frame.duplicated(list(KEYS[table]))
+    if repeated.any():
+        first = frame.loc[repeated, list(KEYS[table])].iloc[0].to_dict()
+        raise ValueError(
+            f"{table} must hold each ({', '.join(KEYS[table])}) once, got {int(repeated.sum())} repeated rows, "
+            f"the first {first}; drop the copies before building the records"
+        )
+
+
+def check_names(table: str, names: list[str]) -> Mapping[str, Column]:
+    """Returns the table's columns after checking that exactly these names came.
+
+    Raises:
+        ValueError: If the table is unknown, or a column is missing, unknown or repeated.
+    """
+    if table not in TABLES:
+        raise ValueError(f"table must be one of {', '.join(TABLES)}, got {table!r}")
+    columns = TABLES[table]
+    missing = [name for name in columns if name not in names]
+    unknown = [name for name in names if name not in columns]
+    if missing or unknown or len(set(names)) != len(names):
+        raise ValueError(
+            f"{table} must have the columns {', '.join(columns)}; missing: {', '.join(missing) or 'none'}; "
+            f"unknown: {', '.join(map(str, unknown)) or 'none'}; build it with analysis.records.{table}_frame"
+        )
+    return columns
+
+
+def _check_column(table: str, name: str, column: Column, values: pd.Series) -> None:
+    is_right = isinstance(values.dtype, pd.StringDtype) if column.kind == "text" else values.dtype == column.dtype
+    if not is_right:
+        raise ValueError(
+            f"{table}.{name} must have dtype {column.dtype}, got {values.dtype}; "
+            f"build it with analysis.records.{table}_frame"
+        )
+    if not column.nullable and values.isna().any():
+        raise ValueError(
+            f"{table}.{name} must never be null, got {int(values.isna().sum())} nulls in {len(values)} rows; "
+            f"give a value ({column.doc})"
+        )
+    if (table, name) in _ALLOWED:
+        allowed = _ALLOWED[table, name]
+        unknown = sorted(set(values.unique()) - set(allowed))
+        if unknown:
+            raise ValueError(f"{table}.{name} must be one of {', '.join(allowed)}, got {', '.join(unknown)}")
+    if name == "split":
+        unknown = sorted(split for split in values.unique() if not SPLIT_PATTERN.fullmatch(split))
+        if unknown:
+            raise ValueError(
+                f"{table}.split must be empty, train, id_val, id_test, ood/<domain> or "
+                f"corruption/<kind>/<severity 1..5>, got {', '.join(unknown[:5])}"
+            )

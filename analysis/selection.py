@@ -1,0 +1,126 @@
+"""Which learning rate, setting and WiSE-FT coefficient are reported: from ID validation alone.
+
+Every function but the ``oracle_`` one first cuts the records down to the cells and their ``id_val`` accuracy, and works
+on that cut; no number of another split can reach a choice. A candidate with a diverged seed ranks behind all others and
+stays visible; one with missing seeds ranks behind complete ones.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis.design import PLACE, with_setting
+from analysis.records import LEVERS, Records
+from analysis.shifts import shift_scores
+
+_CANDIDATE = [*PLACE, "method", "setting", "learning_rate"]
+_CHOICES = {"method": [*PLACE, "method"], "setting": [*PLACE, "method", "setting"]}
+
+
+def candidates(records: Records) -> pd.DataFrame:
+    """Every (method, setting, learning rate) with its ID validation accuracy and its place among its method's.
+
+    Returns:
+        One row a candidate, best first within a method: ``benchmark``, ``backbone``, ``method``, ``setting``,
+        ``learning_rate``, the lever columns; ``id_val_score`` (mean over seeds); ``seeds`` (with a number),
+        ``missing`` (seeds that the method's other candidates have, failed ones included), ``diverged``; ``rank``
+        (1 is best); ``cells`` (tuple of cell hashes).
+    """
+    return _ranked(records.cells, _validation(records)["value"])
+
+
+def select(records: Records, by: str = "method") -> pd.DataFrame:
+    """The best candidate by mean ID validation accuracy over seeds.
+
+    Ties go to the smaller learning rate, then to the setting that sorts first.
+
+    Args:
+        records: Any records.
+        by: ``method`` picks learning rate and setting, one row a method; ``setting`` picks the learning rate alone,
+            one row a (method, setting).
+
+    Raises:
+        ValueError: If ``by`` is neither.
+    """
+    return _best(candidates(records), by)
+
+
+def select_alpha(records: Records, selection: pd.DataFrame | None = None) -> pd.DataFrame:
+    """The WiSE-FT coefficient of each selected candidate, by mean ID validation accuracy over its seeds.
+
+    Only coefficients that every one of its cells has are considered; ties go to the smaller one, nearer to the
+    pretrained model.
+
+    Args:
+        records: Any records.
+        selection: Rows of :func:`select`; by default one a method.
+
+    Returns:
+        The rows of ``selection`` that have a WiSE-FT curve, with ``alpha`` and its ``id_val_score``.
+    """
+    chosen = select(records) if selection is None else selection
+    curve = _validation(records, "wise")
+    curve = curve.assign(alpha=curve["alpha"].round(6))
+    rows = []
+    for row in chosen.to_dict("records"):
+        ours = curve[curve["cell"].isin(row["cells"])].groupby("alpha")["value"]
+        means = ours.mean()[ours.count() == len(row["cells"])]
+        if len(means):
+            best = int(np.argmax(means.to_numpy()))
+            rows.append(row | {"alpha": float(means.index[best]), "id_val_score": float(means.iloc[best])})
+    return pd.DataFrame(rows, columns=[*chosen.columns, "alpha"])
+
+
+def oracle_select(records: Records, score: str = "ood_score", by: str = "method") -> pd.DataFrame:
+    """What :func:`select` would pick if it could see the test splits. An upper bound, never a result.
+
+    Args:
+        records: Any records.
+        score: A column of :func:`analysis.shifts.shift_scores`, higher is better.
+        by: As in :func:`select`.
+    """
+    scores = shift_scores(records.metrics, weights=("reported",)).set_index("cell")[score].dropna()
+    return _best(_ranked(records.cells, scores).rename(columns={"id_val_score": f"oracle_{score}"}), by)
+
+
+def _validation(records: Records, weights: str = "reported") -> pd.DataFrame:
+    metrics = records.metrics
+    seen = metrics["split"].eq("id_val") & metrics["metric"].eq("accuracy_score") & metrics["weights"].eq(weights)
+    return metrics.loc[seen, ["cell", "alpha", "value"]].dropna(subset=["value"]).set_index("cell", drop=False)
+
+
+def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
+    # What a cell cost or how it went otherwise is no ground for a choice, so it is cut away here.
+    known = with_setting(cells[["cell", *PLACE, "pretrain_seed", "method", "seed", "learning_rate", "steps",
+                                "batch_size", "weight_decay", *LEVERS, "status"]])  # fmt: skip
+    score = known["cell"].astype(object).map(dict(zip(scores.index, scores))).astype("float64")
+    known = known.assign(score=score.where(known["status"].ne("failed").to_numpy(dtype=bool), np.nan))
+    expected = {tuple(map(str, key)): group["run"].nunique() for key, group in known.groupby([*PLACE, "method"])}
+    rows = []
+    for key, group in known.groupby(_CANDIDATE, dropna=False, sort=True):
+        runs = expected[tuple(map(str, key[:3]))]
+        diverged = int(group["status"].eq("diverged").sum())
+        present = group[group["score"].notna()]
+        rows.append({
+            **dict(zip(_CANDIDATE, key)),
+            **{lever: group[lever].iloc[0] for lever in LEVERS},
+            "id_val_score": float(present["score"].mean()) if len(present) else float("nan"),
+            "seeds": len(present),
+            "missing": runs - int((group["score"].notna() | group["status"].eq("diverged")).sum()),
+            "diverged": diverged,
+            "cells": tuple(sorted(present["cell"])),
+        })  # fmt: skip
+    columns = [*_CANDIDATE, *LEVERS, "id_val_score", "seeds", "missing", "diverged", "cells"]
+    frame = pd.DataFrame(rows, columns=columns)
+    frame = frame.assign(is_empty=frame["seeds"].eq(0), is_missing=frame["missing"].gt(0), worst=-frame["id_val_score"])
+    frame["has_diverged"] = frame["diverged"].gt(0)
+    order = [*PLACE, "method", "is_empty", "has_diverged", "is_missing", "worst", "learning_rate", "setting"]
+    frame = frame.sort_values(order, kind="stable").reset_index(drop=True)
+    frame["rank"] = frame.groupby([*PLACE, "method"]).cumcount() + 1
+    return frame.drop(columns=["is_empty", "has_diverged", "is_missing", "worst"])
+
+
+def _best(ranked: pd.DataFrame, by: str) -> pd.DataFrame:
+    if by not in _CHOICES:
+        raise ValueError(f"by must be one of {', '.join(_CHOICES)}, got {by!r}")
+    counts = ranked.groupby(_CHOICES[by])["rank"].transform("size")
+    return ranked.assign(candidates=counts).drop_duplicates(_CHOICES[by], keep="first").reset_index(drop=True)

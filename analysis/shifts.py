@@ -1,0 +1,111 @@
+"""From numbers per split to numbers per shift: ID, mean and worst OOD domain, corruptions, gap, many/medium/few.
+
+A mean over splits that are not all there is NaN, never a mean over fewer, and never 0.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+SEVERITIES = (1, 2, 3, 4, 5)
+GROUPS = ("many", "medium", "few")
+INDEX = ["cell", "weights", "alpha"]
+SHIFT_COLUMNS = ("id_score", "ood_score", "worst_domain_score", "corruption_score", "gap_error") + tuple(
+    f"{group}_score" for group in GROUPS
+)
+
+
+def shift_scores(
+    metrics: pd.DataFrame,
+    metric: str = "accuracy_score",
+    weights: Sequence[str] = ("reported", "wise"),
+    domains: Sequence[str] | None = None,
+    kinds: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """Aggregates a metric over splits, one row per (cell, weights, alpha).
+
+    Args:
+        metrics: The ``metrics`` table of one benchmark's records.
+        metric: Which metric; group columns are filled for ``accuracy_score`` only.
+        weights: Which weights to keep.
+        domains: OOD domains of the mean; by default all that any row names.
+        kinds: Corruption kinds of the mean (each at 5 severities); by default all that any row names.
+
+    Returns:
+        Columns ``cell``, ``weights``, ``alpha``; ``id_score`` (split ``id_test``); ``ood_score`` (mean of the domains)
+        and ``worst_domain_score`` (their minimum); ``corruption_score`` (mean over kinds and severities);
+        ``gap_error`` = ``id_score - ood_score``; ``many_score``, ``medium_score``, ``few_score`` on ``id_test``.
+        NaN wherever a needed split is missing.
+    """
+    chosen = metrics[metrics["weights"].isin(list(weights)) & metrics["split"].ne("")]
+    wide = _by_split(chosen[chosen["metric"].eq(metric)])
+    names = [str(name) for name in wide.columns]
+    if domains is None:
+        domains = sorted(name.removeprefix("ood/") for name in names if name.startswith("ood/"))
+    if kinds is None:
+        kinds = sorted({name.split("/")[1] for name in names if name.startswith("corruption/")})
+    domain_splits = [f"ood/{domain}" for domain in domains]
+    corruption_splits = [f"corruption/{kind}/{severity}" for kind in kinds for severity in SEVERITIES]
+    scores = pd.DataFrame(index=wide.index)
+    scores["id_score"] = _mean(wide, ["id_test"])
+    scores["ood_score"] = _mean(wide, domain_splits)
+    scores["worst_domain_score"] = _complete(wide, domain_splits).min(axis=1, skipna=False)
+    scores["corruption_score"] = _mean(wide, corruption_splits)
+    scores["gap_error"] = scores["id_score"] - scores["ood_score"]
+    for group in GROUPS:
+        rows = chosen[chosen["metric"].eq(f"accuracy_{group}_score") & chosen["split"].eq("id_test")]
+        group_scores = _by_split(rows if metric == "accuracy_score" else rows.iloc[:0])
+        scores[f"{group}_score"] = _mean(group_scores.reindex(wide.index), ["id_test"])
+    return scores.reset_index()
+
+
+def member_scores(metrics: pd.DataFrame, domains: Sequence[str] | None = None) -> pd.DataFrame:
+    """Members' diversity and their ensemble's gain on ID and OOD, one row a cell.
+
+    Returns:
+        Columns ``cell``; ``diversity_score`` and ``id_diversity_score`` (label disagreement, mean over the OOD domains
+        and on ``id_test``); ``ensemble_gain_score`` and ``id_ensemble_gain_score`` likewise.
+    """
+    frames = []
+    for metric, name in (("label_disagreement_score", "diversity_score"), ("ensemble_gain_score",) * 2):
+        scores = shift_scores(metrics, metric, weights=("members",), domains=domains, kinds=())
+        frames.append(scores.set_index("cell")[["ood_score", "id_score"]].set_axis([name, f"id_{name}"], axis=1))
+    return pd.concat(frames, axis=1).rename_axis("cell").reset_index()
+
+
+def severity_scores(
+    metrics: pd.DataFrame, metric: str = "accuracy_score", weights: Sequence[str] = ("reported",)
+) -> pd.DataFrame:
+    """Mean over the corruption kinds at each severity, one row per (cell, weights, alpha, severity).
+
+    Returns:
+        Columns ``cell``, ``weights``, ``alpha``, ``severity`` (0 is the clean ``id_test``), ``score``; NaN where a kind
+        that other rows have is missing.
+    """
+    wide = _by_split(metrics[metrics["weights"].isin(list(weights)) & metrics["metric"].eq(metric)])
+    kinds = sorted({str(name).split("/")[1] for name in wide.columns if str(name).startswith("corruption/")})
+    frames = []
+    for severity in (0, *SEVERITIES):
+        splits = ["id_test"] if severity == 0 else [f"corruption/{kind}/{severity}" for kind in kinds]
+        frames.append(_mean(wide, splits).rename("score").reset_index().assign(severity=severity))
+    return pd.concat(frames, ignore_index=True)[[*INDEX, "severity", "score"]]
+
+
+def _by_split(rows: pd.DataFrame) -> pd.DataFrame:
+    # alpha is NaN except for wise, and a pivot would drop NaN keys: positions stand in for the triples.
+    keys = rows[INDEX].drop_duplicates().reset_index(drop=True)
+    keys["position"] = np.arange(len(keys))
+    numbered = rows.merge(keys, on=INDEX, how="left")
+    wide = numbered.pivot_table(index="position", columns="split", values="value", aggfunc="first", dropna=False)
+    wide = wide.reindex(keys["position"])
+    wide.index = pd.MultiIndex.from_frame(keys[INDEX])
+    return wide
+
+
+def _complete(wide: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:
+    return wide.reindex(columns=list(splits)).astype("float64")
+
+
+def _mean(wide: pd.DataFrame, splits: Sequence[str]) -> pd.Series:
+    return _complete(wide, splits).mean(axis=1, skipna=False) if splits else pd.Series(np.nan, index=wide.index)

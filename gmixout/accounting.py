@@ -1,0 +1,87 @@
+"""Honest numbers about a method: parameters by role, trained at once, touched over the run; the base's fingerprint."""
+
+import dataclasses
+import hashlib
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from gmixout.form import Form
+from gmixout.targets import Roles
+
+
+@dataclasses.dataclass(frozen=True)
+class Counts:
+    """Parameters of a model under the method, all in entries.
+
+    Attributes:
+        total: All parameters of the model.
+        masked: Entries of masked weights.
+        dense: Parameters that train without a mask.
+        trained_per_episode: Kept entries of the current mask, plus ``dense``.
+        touched: Masked entries kept in at least one visited episode, plus ``dense``: what the run may have changed.
+        episodes: Sub-networks visited.
+    """
+
+    total: int
+    masked: int
+    dense: int
+    trained_per_episode: int
+    touched: int
+    episodes: int
+
+
+def count(forms: Sequence[Form], dense: int, frozen: int, visited: int) -> Counts:
+    """Counts exactly, by redrawing the visited masks: the time of one redraw per episode.
+
+    Args:
+        forms: The masked weights.
+        dense: Parameters that train without a mask.
+        frozen: Parameters that do not train.
+        visited: Episodes to redraw, from number 0.
+    """
+    masked = sum(form.plan.entries for form in forms)
+    kept = sum(int(form.plan.keep(form.episode).sum()) for form in forms)
+    touched = sum(_touched(form, visited) for form in forms)
+    return Counts(masked + dense + frozen, masked, dense, kept + dense, touched + dense, visited)
+
+
+def _touched(form: Form, visited: int) -> int:
+    union = torch.zeros(form.plan.entries, dtype=torch.bool)
+    for episode in range(visited):
+        union[form.plan.support(episode)] = True
+        # Asked rarely, because the question costs a pass over the weight.
+        if episode % 16 == 15 and bool(union.all()):
+            break
+    return int(union.sum())
+
+
+def fingerprint(weights: Mapping[str, Tensor]) -> str:
+    """A hash of the base weights, as 64 hexadecimal digits: names, shapes, dtypes and every bit, in order of names.
+
+    Example:
+        >>> fingerprint({"w": torch.zeros(2)}) == fingerprint({"w": torch.zeros(2)})
+        True
+    """
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        weight = weights[name].detach()
+        digest.update(f"{name} {tuple(weight.shape)} {weight.dtype};".encode())
+        digest.update(weight.contiguous().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def describe(forms: Sequence[Form], roles: Roles) -> str:
+    """A table with a line for every parameter: its role, shape, kept entries and realised sparsity."""
+    plans = {form.name: form.plan for form in forms}
+    lines = [f"{'parameter':<48} {'role':<7} {'shape':<20} {'kept':>12} {'sparsity':>9}"]
+    for role in ("masked", "dense", "frozen"):
+        for target in getattr(roles, role):
+            shape = "×".join(str(size) for size in target.parameter.shape) or "scalar"
+            line = f"{target.name:<48} {role:<7} {shape:<20}"
+            if role == "masked":
+                plan = plans[target.name]
+                line += f" {plan.kept_entries:>12} {1 - plan.kept_entries / plan.entries:>9.4f}"
+            lines.append(line.rstrip())
+    return "\n".join(lines)

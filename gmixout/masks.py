@@ -1,0 +1,119 @@
+"""From units to entries: what a mask of a given granularity keeps in a weight of a given shape."""
+
+import dataclasses
+import math
+
+import torch
+from torch import Tensor
+
+from gmixout.sampling import draw_bernoulli, draw_exact, kept_count
+from gmixout.settings import Settings
+
+
+@dataclasses.dataclass(frozen=True)
+class MaskPlan:
+    """How one weight is masked. Masks are drawn from (seed, name, episode) whenever they are needed.
+
+    Attributes:
+        key: Philox key of the tensor, from `gmixout.sampling.tensor_key`.
+        shape: Shape of the weight.
+        settings: Sparsity, granularity and count are read.
+
+    Raises:
+        ValueError: If the granularity needs more dimensions than the weight has, or the weight is empty.
+
+    Example:
+        >>> plan = MaskPlan(7, (4, 6), Settings(sparsity=0.5, granularity="row"))
+        >>> plan.units, plan.kept_entries, plan.keep(episode=0).sum(dim=1).sort().values.tolist()
+        (4, 12, [0, 0, 6, 6])
+    """
+
+    key: int
+    shape: tuple[int, ...]
+    settings: Settings
+
+    def __post_init__(self) -> None:
+        if math.prod(self.shape) == 0:
+            raise ValueError(f"a masked weight needs at least one entry, got shape {tuple(self.shape)}")
+        if self.settings.granularity in ("column", "block") and len(self.shape) < 2:
+            raise ValueError(
+                f"granularity={self.settings.granularity!r} needs weights of two or more dimensions, "
+                f"got shape {tuple(self.shape)}; exclude this weight or use 'element' or 'row'"
+            )
+
+    @property
+    def entries(self) -> int:
+        """Entries of the weight."""
+        return math.prod(self.shape)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Units along the outputs and along the inputs (1 where they do not matter)."""
+        granularity, rows = self.settings.granularity, self.shape[0]
+        if granularity == "element":
+            return self.entries, 1
+        if granularity == "row":
+            return rows, 1
+        if granularity == "column":
+            return 1, math.ceil(self.shape[1] / self.settings.group_size)
+        size = self.settings.block_size
+        return math.ceil(rows / size), math.ceil(math.prod(self.shape[1:]) / size)
+
+    @property
+    def units(self) -> int:
+        """Units that a mask keeps or holds as one."""
+        return math.prod(self.grid)
+
+    @property
+    def kept_units(self) -> int:
+        """Units that an exact mask keeps: rounded, and never none."""
+        return kept_count(self.units, self.settings.sparsity)
+
+    @property
+    def is_rounded_up(self) -> bool:
+        """Whether the sparsity rounds to no unit at all, so that one is kept all the same."""
+        return round((1.0 - self.settings.sparsity) * self.units) == 0
+
+    @property
+    def has_equal_units(self) -> bool:
+        """Whether every unit holds the same number of entries, so that exact masks never change size."""
+        granularity, rows, inputs = self.settings.granularity, self.shape[0], math.prod(self.shape[1:])
+        if granularity == "column":
+            return self.shape[1] % self.settings.group_size == 0
+        if granularity == "block":
+            return rows % self.settings.block_size == 0 and inputs % self.settings.block_size == 0
+        return True
+
+    @property
+    def kept_entries(self) -> int:
+        """Entries that a mask keeps: exact for exact counts and equal units, else the expectation rounded."""
+        if self.settings.count == "exact":
+            return round(self.kept_units * self.entries / self.units)
+        return round((1.0 - self.settings.sparsity) * self.entries)
+
+    def support(self, episode: int, device: torch.device | str = "cpu") -> Tensor:
+        """Flat positions of the kept entries, int64, each once; sorted for all granularities but ``element``."""
+        if self.settings.granularity == "element" and self.settings.count == "exact":
+            return draw_exact(self.key, episode, self.units, self.kept_units, device)
+        return self.keep(episode, device).reshape(-1).nonzero().reshape(-1)
+
+    def keep(self, episode: int, device: torch.device | str = "cpu") -> Tensor:
+        """The mask M, bool, shape of the weight; true where the entry is trainable."""
+        if self.settings.count == "bernoulli":
+            kept = draw_bernoulli(self.key, episode, self.units, self.settings.sparsity, device)
+        else:
+            kept = torch.zeros(self.units, dtype=torch.bool, device=device)
+            kept[draw_exact(self.key, episode, self.units, self.kept_units, device)] = True
+        return self._spread(kept)
+
+    def _spread(self, kept: Tensor) -> Tensor:
+        granularity, size = self.settings.granularity, self.settings.block_size
+        if granularity == "element":
+            return kept.reshape(self.shape)
+        if granularity == "row":
+            return kept.reshape(-1, *[1] * (len(self.shape) - 1)).expand(self.shape).contiguous()
+        if granularity == "column":
+            features = kept.repeat_interleave(self.settings.group_size)[: self.shape[1]]
+            return features.reshape(1, -1, *[1] * (len(self.shape) - 2)).expand(self.shape).contiguous()
+        tiles = kept.reshape(self.grid).repeat_interleave(size, 0).repeat_interleave(size, 1)
+        return tiles[: self.shape[0], : math.prod(self.shape[1:])].reshape(self.shape)

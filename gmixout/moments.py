@@ -1,0 +1,74 @@
+"""An optimiser's state at a new mask: restarted at zero, or carried where a value stays trainable.
+
+State is changed in place, so the optimiser, its parameter groups and captured graphs keep their tensors.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+# State that starts at zero in torch's own optimisers; anything else has a start we cannot know.
+_ZERO_STARTS = {
+    "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq", "momentum_buffer", "square_avg", "grad_avg", "acc_delta",
+    "exp_inf", "delta_sq", "sum",
+}  # fmt: skip
+
+
+def holders(optimizers: tuple[Optimizer, ...], parameters: list[nn.Parameter]) -> dict[int, Optimizer]:
+    """The optimiser of every trained parameter, by the parameter's id.
+
+    Raises:
+        ValueError: If an optimiser misses some of them: they would never learn.
+    """
+    found = {id(parameter): o for o in optimizers for group in o.param_groups for parameter in group["params"]}
+    missing = sum(id(parameter) not in found for parameter in parameters)
+    if missing:
+        raise ValueError(
+            f"the optimiser lacks {missing} of the method's {len(parameters)} trained tensors; "
+            "build it on method.parameters() or method.parameter_groups(), after attaching the method"
+        )
+    return found
+
+
+def restart(optimizer: Optimizer, parameter: nn.Parameter) -> None:
+    """Sets a parameter's optimiser state to what it was before the first step.
+
+    Raises:
+        ValueError: If the optimiser keeps state with an unknown start.
+    """
+    for name, value in optimizer.state.get(parameter, {}).items():
+        if name not in _ZERO_STARTS:
+            raise ValueError(
+                f"{type(optimizer).__name__} keeps {name!r}, whose value at the start is unknown; "
+                "use moments='carry' with this optimiser"
+            )
+        if isinstance(value, Tensor):
+            value.zero_()
+        elif value is not None:
+            optimizer.state[parameter][name] = 0
+
+
+def carry(optimizer: Optimizer, parameter: nn.Parameter, old: Tensor, new: Tensor, entries: int) -> None:
+    """Moves a parameter's optimiser state from an old support to a new one.
+
+    Values in both supports keep their state; values that enter start at zero, and the step count goes on for all.
+
+    Args:
+        optimizer: The optimiser that holds ``parameter``.
+        parameter: Trained values, shape ``(count,)``.
+        old: Flat positions of the old support, int64, shape ``(count,)``.
+        new: The same of the new support.
+        entries: Entries of the weight.
+    """
+    state: dict[str, Any] = optimizer.state.get(parameter, {})
+    moved = [value for value in state.values() if isinstance(value, Tensor) and value.shape == parameter.shape]
+    if not moved:
+        return
+    slot = torch.full((entries,), -1, dtype=torch.int32, device=old.device)
+    slot[old] = torch.arange(len(old), dtype=torch.int32, device=old.device)
+    source = slot[new].long()
+    stays = source >= 0
+    for value in moved:
+        value.copy_(torch.where(stays, value[source.clamp_min(0)], 0.0))

@@ -1,0 +1,90 @@
+"""Counter-based random bits: Philox4x32-10 in plain torch, bit-equal to Triton's generator.
+
+A mask is a function of (seed, tensor, episode, position), so nothing random is ever stored: any process, device or
+kernel that knows these numbers computes the same bits. The generator is that of Salmon et al., "Parallel Random
+Numbers: As Easy as 1, 2, 3" (SC 2011); ``triton.language.philox`` implements the same function.
+"""
+
+import torch
+from torch import Tensor
+
+_LOW_32 = 0xFFFFFFFF
+_ROUND_A, _ROUND_B = 0xD2511F53, 0xCD9E8D57
+_KEY_A, _KEY_B = 0x9E3779B9, 0xBB67AE85
+_ROUNDS = 10
+
+
+def philox(seed: int, c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Encrypts 128-bit counters under a 64-bit key: four independent 32-bit words a counter.
+
+    Args:
+        seed: The key, in ``[0, 2**64)``.
+        c0: First counter word, int64 in ``[0, 2**32)``, any shape; ``c1``, ``c2``, ``c3`` broadcast against it.
+        c1: Second counter word.
+        c2: Third counter word.
+        c3: Fourth counter word.
+
+    Returns:
+        Four int64 tensors of the broadcast shape, values in ``[0, 2**32)``.
+
+    Raises:
+        ValueError: If ``seed`` is out of range.
+
+    Example:
+        >>> zero = torch.zeros(1, dtype=torch.int64)
+        >>> [f"{int(word):08x}" for word in philox(0, zero, zero, zero, zero)]
+        ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
+    """
+    if not 0 <= seed < 2**64:
+        raise ValueError(f"seed must lie in [0, 2**64), got {seed}")
+    k0, k1 = seed & _LOW_32, seed >> 32
+    c0, c1, c2, c3 = (c.clone() for c in torch.broadcast_tensors(c0, c1, c2, c3))
+    for _ in range(_ROUNDS):
+        # int64 products wrap modulo 2**64, which leaves both 32-bit halves right after masking.
+        a, b = c0 * _ROUND_A, c2 * _ROUND_B
+        c0 = (b >> 32).bitwise_and_(_LOW_32).bitwise_xor_(c1).bitwise_xor_(k0)
+        c2 = (a >> 32).bitwise_and_(_LOW_32).bitwise_xor_(c3).bitwise_xor_(k1)
+        c1 = b.bitwise_and_(_LOW_32)
+        c3 = a.bitwise_and_(_LOW_32)
+        k0, k1 = (k0 + _KEY_A) & _LOW_32, (k1 + _KEY_B) & _LOW_32
+    return c0, c1, c2, c3
+
+
+def randint4x(seed: int, offset: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Four words for every 64-bit offset: the twin of ``triton.language.randint4x``.
+
+    Args:
+        seed: The key, in ``[0, 2**64)``.
+        offset: int64 offsets, not negative, any shape.
+
+    Returns:
+        Four int64 tensors like ``offset``, values in ``[0, 2**32)``; Triton returns the same bits as int32.
+
+    Example:
+        >>> [int(word) for word in randint4x(42, torch.tensor(7))]
+        [1539146673, 1752714373, 387999658, 778794423]
+    """
+    zero = torch.zeros_like(offset)
+    return philox(seed, offset & _LOW_32, (offset >> 32) & _LOW_32, zero, zero)
+
+
+def rand(seed: int, offset: Tensor) -> Tensor:
+    """One float32 in [0, 1) for every offset: the twin of ``triton.language.rand``.
+
+    Masks never use it: they compare integers, because the map to float drops bits.
+
+    Args:
+        seed: The key, in ``[0, 2**64)``.
+        offset: int64 offsets, not negative, any shape.
+
+    Returns:
+        float32, shape of ``offset``.
+
+    Example:
+        >>> rand(42, torch.tensor([0, 1])).tolist()
+        [0.7740801572799683, 0.024562695994973183]
+    """
+    word = randint4x(seed, offset)[0]
+    signed = torch.where(word >= 2**31, word - 2**32, word)
+    folded = torch.where(signed < 0, -signed - 1, signed)
+    return folded.to(torch.float32) * torch.tensor(4.6566127342e-10, dtype=torch.float32)

@@ -1,0 +1,99 @@
+"""The `gmixout` command line. It imports torch only to train."""
+
+import logging
+import sys
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from studies.commands import data, study
+from studies.commands.doctor import doctor
+from studies.failures import is_disk_full
+from studies.settings import StudyError
+from studies.store import ResultsError
+
+BAD_INPUT = 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="""Stochastic weight masking for robust fine-tuning, and the studies that show when it acts as an ensemble.
+
+    Begin with:
+
+        gmixout doctor                    is this machine ready?
+
+        gmixout study run smoke           every method once, in seconds
+
+        gmixout study plan levers-quick   what would the main study do, and how long?
+
+        gmixout study run levers-quick    run it; stop with Ctrl-C, go on with the same command
+
+        gmixout study show levers-quick   its summary with intervals
+
+        gmixout figures results/levers-quick/records --out figures
+    """,
+)
+app.add_typer(study.app, name="study")
+app.add_typer(data.app, name="data")
+app.command()(doctor)
+
+
+@app.callback()
+def root(debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error.")) -> None:
+    """Stochastic weight masking, and its studies."""
+    logging.basicConfig(level=logging.INFO if debug else logging.WARNING, format="%(message)s")
+
+
+@app.command()
+def figures(
+    records: Path = typer.Argument(..., metavar="RECORDS", help="A folder of records, or a results folder."),
+    out: Path = typer.Option(Path("figures"), "--out", help="Where the figures go."),
+) -> None:
+    """Draw all figures from stored records: PNG, SVG and the numbers behind each as CSV. Needs no torch.
+
+    Example: gmixout figures results/levers-quick/records --out figures
+    """
+    from studies.commands import figures as drawing
+
+    drawing.figures(records, out, Console())
+
+
+def main() -> None:
+    """Runs the command line; an error is one clear line and exit code 2, or a traceback under --debug."""
+    # Allowed in any place, since one thinks of it only after an error.
+    is_debug = "--debug" in sys.argv
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    try:
+        app(args=["--debug", *arguments] if is_debug else arguments, prog_name="gmixout")
+    except KeyboardInterrupt:
+        _say("stopped; go on with the same command")
+        sys.exit(130)
+    except Exception as error:
+        if is_debug:
+            raise
+        sys.exit(_explain(error))
+
+
+def _explain(error: Exception) -> int:
+    if is_disk_full(error):
+        _say(f"error: the disk is full ({error}); finished cells and checkpoints are kept; free space and go on")
+    elif isinstance(error, ModuleNotFoundError):
+        _say(f"error: this command needs {error.name}, which is not installed; run make setup")
+    elif isinstance(error, StudyError | ResultsError | ValueError | OSError):
+        _say(f"error: {error}")
+    else:
+        _say(f"error: {type(error).__name__}: {error} (a fault of ours; --debug shows where)")
+        return 1
+    return BAD_INPUT
+
+
+def _say(line: str) -> None:
+    Console(stderr=True).print(line, highlight=False, soft_wrap=True, markup=False)
+
+
+if __name__ == "__main__":
+    main()

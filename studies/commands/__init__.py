@@ -1,0 +1,1 @@
+"""The commands of the `gmixout` command line, one file each."""

@@ -1,0 +1,124 @@
+"""`gmixout study run`: pretrain once, run what is missing, close with records, figures and the summary."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from studies.commands.pretrain import pretrain
+from studies.commands.summary import print_summary
+from studies.failures import KINDS
+from studies.opened import Opened
+from studies.plan import Plan
+from studies.progress import display
+from studies.runner import Outcome, Runner
+from studies.store import ResultsError, State
+
+LOW_SPACE_BYTES = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Choices:
+    """Switches of the command line.
+
+    Attributes:
+        workers: Number of processes.
+        retry: Kinds of failure to try again besides those that always are.
+        has_figures: Whether figures are drawn at the end.
+    """
+
+    workers: int
+    retry: tuple[str, ...] = ()
+    has_figures: bool = True
+
+
+def run(opened: Opened, choices: Choices, console: Console) -> int:
+    """Runs a study and returns the exit code: 0 if every cell is done or diverged, 1 if not, 130 if stopped.
+
+    Raises:
+        ResultsError: If the results folder cannot be used, before any work.
+    """
+    opened.store.check([])
+    console.print(f"study {opened.study.name}: results in {opened.store.root}", soft_wrap=True, highlight=False)
+    cells = opened.cells
+    opened.store.open([cell.identity for cell in cells])
+    waiting = [cell.identity for cell in cells if opened.folder(cell).may_run(choices.retry)]
+    done = opened.done_scalars()
+    running = [identity for identity, state in opened.states().items() if state is State.RUNNING]
+    if waiting:
+        require_space(opened.store.root)
+        by_identity = {cell.identity: cell for cell in cells}
+        pretrain(opened.store, [by_identity[identity] for identity in waiting], console)
+        plan = Plan(opened.store.root, opened.study.name, cells, done, waiting, running)
+        runner = Runner(
+            opened.store, plan, cells, opened.work, opened.study.execution, display(console), choices.workers
+        )
+        outcome = runner.run(waiting)
+    else:
+        outcome = Outcome()
+        console.print("every cell is done or has failed for good; nothing to run", highlight=False)
+    return close(opened, outcome, choices, console)
+
+
+def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) -> int:
+    """Writes records and figures, prints the summary and what to do next; returns the exit code."""
+    again = f"gmixout study run {opened.study.name}"
+    if outcome.disk_full is not None:
+        raise ResultsError(
+            f"the disk is full: {outcome.disk_full.message}; every finished cell and checkpoint is kept; free space "
+            f"under {opened.store.root} and go on with the same command"
+        )
+    counts = opened.counts()
+    if outcome.is_stopped:
+        left = sum(number for state, number in counts.items() if state not in (State.DONE, State.FAILED))
+        say(console, f"stopped: {counts[State.DONE]} cells done, {left} left; go on with the same command ({again})")
+        return 130
+    if counts[State.DONE]:
+        write_results(opened, choices, console)
+    failed = [cell for cell in opened.cells if opened.folder(cell).state() is State.FAILED]
+    for cell in failed:
+        failure = opened.folder(cell).failure()
+        if failure is not None:
+            say(console, f"{failure.kind}: {cell.identity} {cell.label}: {failure.message} ({KINDS[failure.kind]})")
+    broken = [cell for cell in failed if (found := opened.folder(cell).failure()) and found.kind != "diverged"]
+    if broken:
+        say(console, f"{len(broken)} cells failed; after mending the cause: {again} --retry all")
+    say(console, f"next: gmixout study show {opened.study.name}, or open notebooks/02_explore.ipynb on the records")
+    return 1 if broken else 0
+
+
+def write_results(opened: Opened, choices: Choices, console: Console) -> None:
+    """Merges the study's cells into records, draws the figures, prints the summary."""
+    from analysis.records import read, write
+
+    records = read(opened.store.root).keep(cell.identity for cell in opened.cells)
+    folder = opened.store.root / "records"
+    write(records, folder)
+    say(console, f"records: {folder}")
+    if choices.has_figures:
+        from studies.commands.figures import draw
+
+        drawn = draw(folder, opened.store.root / "figures")
+        say(console, f"figures: {opened.store.root / 'figures'} ({sum(bool(one.files) for one in drawn)} drawn)")
+    print_summary(records, console)
+
+
+def require_space(folder: Path) -> None:
+    """Refuses to begin on a disk that is as good as full.
+
+    Raises:
+        ResultsError: If too little space is left for even a few cells.
+    """
+    import shutil
+
+    free = shutil.disk_usage(folder).free
+    if free < LOW_SPACE_BYTES:
+        raise ResultsError(
+            f"the disk of {folder} is full: {free >> 20} MiB left, at least {LOW_SPACE_BYTES >> 20} MiB are needed; "
+            "free space or choose another folder with --results"
+        )
+
+
+def say(console: Console, line: str) -> None:
+    """Prints a line as it is."""
+    console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -1,0 +1,102 @@
+"""`gmixout study plan` and `status`: what a study consists of, how far it is, how long the rest takes."""
+
+import json
+from collections import Counter, defaultdict
+from importlib.util import find_spec
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from studies.lease import holder
+from studies.opened import Opened
+from studies.progress import spoken
+from studies.settings import CellSettings
+from studies.store import State
+
+
+def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_forecast: bool) -> None:
+    """Prints cells per method, what is done, and how long the rest takes on this machine."""
+    states = opened.states()
+    left = [cell for cell in opened.cells if opened.folder(cell).may_run()]
+    found = None
+    if has_forecast and left and find_spec("torch") is not None:
+        from studies.forecast import forecast
+
+        found = forecast(left, workers)
+    facts = {
+        "study": opened.study.name,
+        "results": str(opened.store.root),
+        "cells": len(opened.cells),
+        "done": sum(state is State.DONE for state in states.values()),
+        "to_run": len(left),
+        "workers": workers,
+        "forecast_s": None if found is None else round(found.wall_s, 1),
+        "methods": _by_method(opened, states, found.seconds if found else {}),
+    }
+    if is_json:
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    table = Table(title=f"study {opened.study.name}: {len(opened.cells)} cells in {opened.store.root}")
+    for name in ("method", "cells", "done", "left", "time on one core"):
+        table.add_column(name, justify="left" if name == "method" else "right")
+    for row in facts["methods"]:  # type: ignore[attr-defined]
+        duration = "" if row["forecast_s"] is None else spoken(row["forecast_s"])
+        table.add_row(row["method"], str(row["cells"]), str(row["done"]), str(row["left"]), duration)
+    console.print(table)
+    if found is not None:
+        console.print(
+            f"forecast: {spoken(found.wall_s)} on {workers} workers, pretraining not counted", highlight=False
+        )
+    elif left:
+        console.print("no forecast: it needs torch, to time a few steps", highlight=False)
+    console.print(f"run it: gmixout study run {opened.study.name}", highlight=False)
+
+
+def status(opened: Opened, console: Console, is_json: bool) -> None:
+    """Prints how many cells are done, running, failed (by kind), started and missing."""
+    states = opened.states()
+    counts = Counter(states.values())
+    failures = Counter(
+        failure.kind
+        for cell in opened.cells
+        if states[cell.identity] is State.FAILED and (failure := opened.folder(cell).failure())
+    )
+    running = [cell for cell in opened.cells if states[cell.identity] is State.RUNNING]
+    if is_json:
+        facts = {
+            "study": opened.study.name,
+            "results": str(opened.store.root),
+            "cells": len(opened.cells),
+            **{state.value: counts[state] for state in State},
+            "failures": dict(failures),
+            "running_cells": [cell.identity for cell in running],
+        }
+        typer.echo(json.dumps(facts, indent=1))
+        return
+    console.print(f"study {opened.study.name} in {opened.store.root}", highlight=False, soft_wrap=True)
+    for state in State:
+        console.print(f"  {state.value:<8} {counts[state]:>5}", highlight=False)
+    for kind, number in failures.items():
+        console.print(f"  failed, {kind}: {number}", highlight=False)
+    for cell in running:
+        claim = holder(opened.folder(cell).path) or {}
+        where = f"process {claim.get('pid', '?')} on {claim.get('host', '?')}"
+        console.print(f"  running {cell.identity} {cell.label}: {where}", highlight=False, soft_wrap=True)
+
+
+def _by_method(opened: Opened, states: dict[str, State], seconds: dict[str, float] | object) -> list[dict[str, object]]:
+    durations = seconds if isinstance(seconds, dict) else {}
+    groups: dict[str, list[CellSettings]] = defaultdict(list)
+    for cell in opened.cells:
+        groups[cell.method].append(cell)
+    return [
+        {
+            "method": method,
+            "cells": len(cells),
+            "done": sum(states[cell.identity] is State.DONE for cell in cells),
+            "left": sum(opened.folder(cell).may_run() for cell in cells),
+            "forecast_s": sum(durations.get(cell.identity, 0.0) for cell in cells) if durations else None,
+        }
+        for method, cells in groups.items()
+    ]

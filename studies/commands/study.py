@@ -1,0 +1,108 @@
+"""`gmixout study`: the command line of plan, run, status and show."""
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from studies.opened import open_study
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Studies: each is one YAML file. STUDY is the name of a preset (smoke, levers-quick, levers-full) or a path.",
+)
+
+STUDY = typer.Argument(..., metavar="STUDY", help="Name of a preset, or path of a YAML file.")
+RESULTS = typer.Option(None, "--results", help="Results folder.  [default: results/<name of the study>]")
+WORKERS = typer.Option(None, "--workers", min=1, help="Worker processes, one thread each.  [default: every core]")
+JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
+
+
+@app.command()
+def plan(
+    study: str = STUDY,
+    results: Path | None = RESULTS,
+    workers: int | None = WORKERS,
+    has_forecast: bool = typer.Option(True, "--forecast/--no-forecast", help="Time a few steps to forecast the rest."),
+    is_json: bool = JSON,
+) -> None:
+    """Show what a study consists of, what is done, and how long the rest takes on this machine. Runs nothing.
+
+    Example: gmixout study plan levers-quick
+    """
+    from studies.commands import state
+
+    state.plan(open_study(study, results), workers or _cores(), Console(), is_json, has_forecast)
+
+
+@app.command()
+def run(
+    study: str = STUDY,
+    results: Path | None = RESULTS,
+    workers: int | None = WORKERS,
+    retry: list[str] = typer.Option(
+        [], "--retry", help="Also try failures of this kind again (diverged, bad_data, disk_full, code_error, all)."
+    ),
+    has_figures: bool = typer.Option(True, "--figures/--no-figures", help="Draw the figures at the end."),
+) -> None:
+    """Run every cell of a study that is not done yet, then write records, draw figures and print the summary.
+
+    It can be stopped (Ctrl-C) or killed at any moment; the same command goes on where it was.
+
+    Examples:
+
+        gmixout study run smoke
+
+        gmixout study run levers-full --workers 2
+
+        gmixout study run my-study.yaml --results /data/my-study --retry code_error
+    """
+    from studies.commands.run import Choices
+    from studies.commands.run import run as run_study
+
+    choices = Choices(workers or _cores(), _kinds(retry), has_figures)
+    raise typer.Exit(run_study(open_study(study, results), choices, Console()))
+
+
+@app.command()
+def status(study: str = STUDY, results: Path | None = RESULTS, is_json: bool = JSON) -> None:
+    """Show how many cells are done, running, failed and missing.
+
+    Example: gmixout study status levers-quick
+    """
+    from studies.commands import state
+
+    state.status(open_study(study, results), Console(), is_json)
+
+
+@app.command()
+def show(
+    name: str = typer.Argument(..., metavar="CELL|STUDY", help="The first digits of a cell's identity, or a study."),
+    results: Path | None = RESULTS,
+    is_json: bool = JSON,
+) -> None:
+    """Show one cell's settings and numbers, or a study's summary with intervals.
+
+    Examples:
+
+        gmixout study show levers-quick
+
+        gmixout study show 3f9c
+    """
+    from studies.commands import show as showing
+
+    showing.show(name, results, Console(), is_json)
+
+
+def _cores() -> int:
+    from studies.commands.doctor import cores
+
+    return cores()
+
+
+def _kinds(retry: list[str]) -> tuple[str, ...]:
+    from studies.failures import KINDS
+
+    if unknown := [kind for kind in retry if kind not in (*KINDS, "all")]:
+        raise typer.BadParameter(f"unknown kind {unknown[0]!r}; allowed: {', '.join(KINDS)}, all")
+    return tuple(KINDS) if "all" in retry else tuple(retry)

@@ -1,0 +1,116 @@
+"""The closing tables in the terminal: every method with intervals, then what each lever does."""
+
+import json
+import math
+from typing import Any
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from analysis.records import Records
+from analysis.tables import lever_effects, summary
+
+SCORES = {"id_score": "ID", "ood_score": "OOD", "corruption_score": "corruption", "diversity_score": "diversity"}
+
+
+def print_summary(records: Records, console: Console) -> None:
+    """Prints methods and lever effects, in percent, each with its 95 % interval."""
+    if not records.cells["status"].eq("done").any():
+        console.print("no cell is done yet: nothing to sum up", highlight=False)
+        return
+    console.print(methods_table(summary(records)))
+    effects = lever_effects(records)
+    if len(effects):
+        console.print(levers_table(effects))
+
+
+def summary_json(records: Records) -> str:
+    """Both tables as JSON, fractions; a value that does not exist is null."""
+    tables = {"methods": summary(records), "levers": lever_effects(records)}
+    return json.dumps({name: _rows(frame) for name, frame in tables.items()}, indent=1)
+
+
+def methods_table(rows: pd.DataFrame) -> Table:
+    """One line a method and kind of weights.
+
+    Args:
+        rows: From :func:`analysis.tables.summary`.
+    """
+    table = _table("methods: %, 95 % interval; learning rate, setting and alpha chosen on ID validation")
+    table.add_column("method", no_wrap=True)
+    for printed in SCORES.values():
+        table.add_column(printed, justify="right", no_wrap=True)
+    has_places = len(rows[["benchmark", "backbone"]].drop_duplicates()) > 1
+    for row in rows.to_dict("records"):
+        name = str(row["method"])
+        if row["weights"] == "wise":
+            name = f"{name} + WiSE {row['alpha']:.1f}"
+        if has_places:
+            name = f"{name}, {row['benchmark']} {row['backbone']}"
+        rate = "" if pd.isna(row["learning_rate"]) else f"lr {row['learning_rate']:g}, "
+        scores = (_percent(row[score], row[f"{score}_low"], row[f"{score}_high"]) for score in SCORES)
+        table.add_row(f"{name}\n  {rate}{_seeds(row)}", *scores)
+    return table
+
+
+def levers_table(rows: pd.DataFrame) -> Table:
+    """One line a lever's contrast; an effect whose interval excludes zero carries a star.
+
+    Args:
+        rows: From :func:`analysis.tables.lever_effects`.
+    """
+    table = _table("levers: effect in points, 95 % interval, * excludes zero")
+    table.add_column("lever", no_wrap=True)
+    for printed in SCORES.values():
+        table.add_column(printed, justify="right", no_wrap=True)
+    keys = ["benchmark", "backbone", "lever", "from_level", "to_level"]
+    for key, group in rows.groupby(keys, sort=False):
+        by_response = group.set_index("response").to_dict("index")
+        cells = []
+        for score in SCORES:
+            found = by_response.get(score)
+            if found is None:
+                cells.append("")
+                continue
+            star = "*" if found["excludes_zero"] else ""
+            cells.append(_percent(found["effect"], found["low"], found["high"], "+.1f", star))
+        table.add_row(f"{key[2]}\n  {key[3]} → {key[4]}", *cells)
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), min_width=78)
+
+
+def _percent(value: float, low: float, high: float, form: str = ".1f", mark: str = "") -> str:
+    if pd.isna(value):
+        return "–"
+    # A second line, so that the table fits a terminal of 80 columns.
+    interval = "" if pd.isna(low) or pd.isna(high) else f"\n{100 * low:{form}} to {100 * high:{form}}"
+    return f"{100 * value:{form}}{mark}{interval}"
+
+
+def _seeds(row: dict[Any, Any]) -> str:
+    words = f"{row['seeds']:g} seed{'' if row['seeds'] == 1 else 's'}"
+    if row["missing"]:
+        words += f", {row['missing']:g} missing"
+    return words + (f", {row['diverged']:g} diverged" if row["diverged"] else "")
+
+
+def _rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(name): plain(value) for name, value in row.items()} for row in frame.to_dict("records")]
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON knows it: NaN and missing become null, infinity a string."""
+    if isinstance(value, tuple | list):
+        return [plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if value is None or value is pd.NA or (isinstance(value, float) and math.isnan(value)):
+        return None
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value

@@ -1,0 +1,60 @@
+"""A model and images to a numpy array of logits: torch stops here."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+BATCH_SIZE = 250
+
+
+def to_input(images: npt.NDArray[np.uint8], device: torch.device | str = "cpu") -> Tensor:
+    """Images as a model takes them: float32 in [0, 1], shape ``(N, 3, height, width)``.
+
+    Args:
+        images: Shape ``(N, height, width, 3)``, uint8.
+        device: Where the result lives.
+    """
+    return torch.tensor(images).to(device).permute(0, 3, 1, 2).float().div_(255)
+
+
+def logits(
+    model: nn.Module,
+    images: npt.NDArray[np.uint8],
+    device: torch.device | str = "cpu",
+    after_batch: Callable[[int], None] = lambda examples: None,
+) -> npt.NDArray[np.float16]:
+    """The model's logits, each row shifted so that its largest is 0.
+
+    The shift changes no probability, and lets the ranking of the classes survive the rounding to half precision.
+
+    Args:
+        model: Takes images as :func:`to_input` makes them, gives logits of shape ``(N, classes)``. Its training mode
+            is restored.
+        images: Shape ``(N, height, width, 3)``, uint8.
+        device: Where the model lives.
+        after_batch: Called with the number of images just done; may raise to stop.
+
+    Returns:
+        Shape ``(N, classes)``, at least -65504. NaN where the model gave NaN or infinity.
+    """
+    was_training = model.training
+    model.eval()
+    parts = []
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(images), BATCH_SIZE):
+                batch = model(to_input(images[start : start + BATCH_SIZE], device)).float()
+                shifted = batch - batch.amax(dim=1, keepdim=True)
+                parts.append(shifted.clamp_(min=-65504.0).half().cpu().numpy())
+                after_batch(len(batch))
+    finally:
+        model.train(was_training)
+    return np.concatenate(parts)
+
+
+def accuracy(model: nn.Module, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], device: str) -> float:
+    """Fraction of images whose largest logit is the label's; used on ID validation images while training."""
+    return float((logits(model, images, device).argmax(axis=1) == labels).mean())

@@ -1,0 +1,99 @@
+"""The kinds in which a cell can fail, how an exception is sorted into them, and which are tried again."""
+
+import errno
+import traceback as traceback_module
+from dataclasses import dataclass, field
+
+PREEMPTED = "preempted"
+OUT_OF_MEMORY = "out_of_memory"
+DIVERGED = "diverged"
+BAD_DATA = "bad_data"
+DISK_FULL = "disk_full"
+CODE_ERROR = "code_error"
+
+KINDS: dict[str, str] = {
+    PREEMPTED: "the process was ended from outside",
+    OUT_OF_MEMORY: "memory ran out",
+    DIVERGED: "the loss left the finite numbers: a result, not an accident",
+    BAD_DATA: "the benchmark or its pretrained model cannot be read",
+    DISK_FULL: "the disk ran full",
+    CODE_ERROR: "the code raised an error",
+}
+
+RETRIED = (PREEMPTED, OUT_OF_MEMORY)
+"""Kinds tried again without being asked: another attempt may well succeed."""
+
+
+class Diverged(RuntimeError):
+    """The loss, the gradient or the logits of a run are no longer finite."""
+
+
+class BadData(RuntimeError):
+    """The benchmark or its pretrained model cannot be read or is not what its manifest says."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop and has written its checkpoint."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell has no result.
+
+    Attributes:
+        kind: One of ``KINDS``.
+        message: One line.
+        traceback: The whole story, possibly empty.
+        attempts: How often the cell has been tried and failed.
+    """
+
+    kind: str
+    message: str
+    traceback: str = field(default="", repr=False)
+    attempts: int = 1
+
+    def __post_init__(self) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"a failure's kind is one of {', '.join(KINDS)}, got {self.kind!r}")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Whether an error, or what caused it, says that no space is left."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+            return True
+        # Writers in other languages wrap the errno away and leave only its text.
+        if "No space left on device" in str(cause) or "Disk quota exceeded" in str(cause):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False
+
+
+def sort_failure(error: BaseException, attempts: int = 1) -> Failure:
+    """The kind of an exception, with its message and traceback.
+
+    Example:
+        >>> sort_failure(Diverged("loss is nan at step 3")).kind
+        'diverged'
+        >>> sort_failure(ZeroDivisionError("division by zero")).message
+        'ZeroDivisionError: division by zero'
+    """
+    if isinstance(error, Diverged):
+        kind, message = DIVERGED, str(error)
+    elif isinstance(error, BadData):
+        kind, message = BAD_DATA, str(error)
+    elif is_disk_full(error):
+        kind, message = DISK_FULL, str(error)
+    elif isinstance(error, MemoryError) or _is_torch_out_of_memory(error):
+        kind, message = OUT_OF_MEMORY, str(error) or type(error).__name__
+    else:
+        kind, message = CODE_ERROR, f"{type(error).__name__}: {error}"
+    story = "".join(traceback_module.format_exception(error))
+    first_line = message.strip().splitlines()[0] if message.strip() else type(error).__name__
+    return Failure(kind, first_line, story, attempts)
+
+
+def _is_torch_out_of_memory(error: BaseException) -> bool:
+    # By name and text: this file must work where torch is not installed.
+    return type(error).__name__ == "OutOfMemoryError" or "DefaultCPUAllocator: can't allocate memory" in str(error)

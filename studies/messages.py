@@ -1,0 +1,67 @@
+"""What the runner and its workers tell each other."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from studies.failures import Failure
+
+STOP = "stop"
+OBJECTIVE = "id_val_accuracy_score"
+"""The only score that a search may look at: selection reads ID validation and nothing else."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """One cell to run.
+
+    Attributes:
+        canonical: The cell's settings.
+        folder: The cell's folder.
+        checkpoint_every_s: Seconds between checkpoints.
+        device: Where to run.
+        stale_after_s: Silence after which a lease may be taken over, in seconds.
+    """
+
+    canonical: str
+    folder: Path
+    checkpoint_every_s: float
+    device: str
+    stale_after_s: float
+
+
+@dataclass(frozen=True)
+class Moving:
+    """How far a running cell is.
+
+    Attributes:
+        phase: What is being done, for people.
+        done: Steps or images done in this phase.
+        total: Steps or images of this phase.
+        fraction: Fraction of the whole cell that is done, in [0, 1].
+    """
+
+    phase: str
+    done: int
+    total: int
+    fraction: float
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The cell is done; its scalars are for the plan, ``OBJECTIVE`` among them."""
+
+    scalars: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The cell failed, and its folder says so unless even that could not be written."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True)
+class Released:
+    """The cell was not finished here: stopped on request, or another process holds it or has done it."""
+
+    is_held_elsewhere: bool

@@ -1,0 +1,247 @@
+"""Runs a study's cells on worker processes; nothing that befalls one cell stops the others."""
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from studies.failures import DISK_FULL, PREEMPTED, RETRIED, Failure, sort_failure
+from studies.frames import write_failure
+from studies.lease import STALE_AFTER_S, Leased
+from studies.messages import Failed, Finished, Moving, Released, Task
+from studies.plan import Plan
+from studies.pool import Died, Pool, Slot
+from studies.progress import Display
+from studies.settings import CellSettings, Execution
+from studies.store import State, Store
+
+ATTEMPTS = 3
+"""How often one run tries a cell whose failures are of the kinds that are retried."""
+LISTEN_S = 0.5
+STOP_PATIENCE_S = 30.0
+
+
+@dataclass
+class Outcome:
+    """What a run achieved.
+
+    Attributes:
+        finished: Cells done by this run.
+        failures: Cells that failed in this run and were not mended by another attempt.
+        is_stopped: Whether it was asked to stop before the end.
+        elsewhere: Cells left to other processes that hold them.
+    """
+
+    finished: list[str] = field(default_factory=list)
+    failures: dict[str, Failure] = field(default_factory=dict)
+    is_stopped: bool = False
+    elsewhere: list[str] = field(default_factory=list)
+
+    @property
+    def disk_full(self) -> Failure | None:
+        """The failure that says that the disk is full, if there is one."""
+        return next((failure for failure in self.failures.values() if failure.kind == DISK_FULL), None)
+
+
+class Runner:
+    """One run of a study.
+
+    Args:
+        store: The results folder.
+        plan: The queue of cells.
+        cells: Every cell that the plan may name.
+        work: Work of each cell in any unit, by identity, for the remaining time.
+        execution: Device and checkpoints.
+        display: Where progress is shown.
+        workers: Number of processes.
+        stale_after_s: Silence after which another process's lease may be taken, in seconds.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        plan: Plan,
+        cells: Sequence[CellSettings],
+        work: dict[str, float],
+        execution: Execution,
+        display: Display,
+        workers: int,
+        stale_after_s: float = STALE_AFTER_S,
+    ) -> None:
+        self._store, self._plan, self._display = store, plan, display
+        self._cells = {cell.identity: cell for cell in cells}
+        self._work = work
+        self._execution = execution
+        self._workers = workers
+        self._stale_after_s = stale_after_s
+        self._running: dict[int, str] = {}
+        self._fractions: dict[int, float] = {}
+        self._attempts: dict[str, int] = {}
+        self._over: list[str] = []
+        self._postponed: list[str] = []
+        self._outcome = Outcome()
+        self._stop = threading.Event()
+
+    def run(self, waiting: Iterable[str]) -> Outcome:
+        """Runs the cells that wait in the plan, until all are over or someone asks to stop.
+
+        Args:
+            waiting: Identities of the cells to run, for the count and the remaining time.
+        """
+        waiting = list(waiting)
+        self._display.start(len(waiting), sum(self._work[identity] for identity in waiting))
+        pool = Pool(min(self._workers, max(1, len(waiting))))
+        patience_s = STOP_PATIENCE_S
+        try:
+            with _asked_to_stop(self._stop):
+                self._serve(pool)
+        except KeyboardInterrupt:
+            self._outcome.is_stopped, patience_s = True, 0.0
+        finally:
+            pool.close(patience_s)
+            self._display.stop()
+        self._outcome.elsewhere = self._postponed
+        return self._outcome
+
+    def _serve(self, pool: Pool) -> None:
+        is_told = False
+        while True:
+            if self._stop.is_set() and not is_told:
+                is_told = self._outcome.is_stopped = True
+                self._display.say("stopping: every running cell writes its checkpoint first")
+                pool.stop()
+            if not is_told:
+                self._fill(pool)
+            if not self._running and (is_told or not self._postponed):
+                return
+            for slot, message in pool.receive(LISTEN_S):
+                self._hear(pool, slot, message)
+
+    def _fill(self, pool: Pool) -> None:
+        for slot in pool.slots:
+            if slot.number in self._running:
+                continue
+            identity = self._next()
+            if identity is None:
+                return
+            cell = self._cells[identity]
+            folder = self._store.cell(identity)
+            task = Task(
+                cell.canonical,
+                folder.path,
+                self._execution.checkpoint_every_s,
+                self._execution.device,
+                self._stale_after_s,
+            )
+            self._running[slot.number] = identity
+            self._fractions[slot.number] = 0.0
+            self._display.begin(slot.number, cell.label)
+            try:
+                pool.send(slot, task)
+            except Died:
+                # It died idle, before this cell: the pipe's end tells in `_hear`, which tries the cell again.
+                continue
+
+    def _next(self) -> str | None:
+        identity = self._plan.next()
+        if identity is None:
+            free = [name for name in self._postponed if self._store.cell(name).state() is not State.RUNNING]
+            if free:
+                self._postponed.remove(free[0])
+            return free[0] if free else None
+        return identity
+
+    def _hear(self, pool: Pool, slot: Slot, message: object) -> None:
+        identity = self._running.get(slot.number)
+        if isinstance(message, Died):
+            if self._stop.is_set():
+                pool.retire(slot)
+            else:
+                pool.replace(slot)
+            if identity is not None:
+                message = self._bury(identity, str(message))
+        if identity is None:
+            return
+        if isinstance(message, Moving):
+            self._fractions[slot.number] = message.fraction
+            self._display.move(slot.number, message, self._done())
+            return
+        del self._running[slot.number], self._fractions[slot.number]
+        if isinstance(message, Finished):
+            self._outcome.finished.append(identity)
+            self._outcome.failures.pop(identity, None)
+            self._plan.finish(identity, message.scalars)
+            self._over.append(identity)
+        elif isinstance(message, Failed):
+            self._fail(identity, message.failure)
+        elif isinstance(message, Released):
+            self._release(identity, message)
+        self._display.end(slot.number, len(self._over), self._done())
+
+    def _fail(self, identity: str, failure: Failure) -> None:
+        self._plan.fail(identity, failure.kind)
+        self._attempts[identity] = self._attempts.get(identity, 0) + 1
+        label = self._cells[identity].label
+        if failure.kind == DISK_FULL:
+            self._outcome.failures[identity] = failure
+            self._over.append(identity)
+            self._stop.set()
+        elif failure.kind in RETRIED and self._attempts[identity] < ATTEMPTS:
+            self._display.say(f"{identity} {label}: {failure.kind} ({failure.message}); it is tried again")
+            self._plan.enqueue(identity)
+        else:
+            self._display.say(f"{identity} {label}: {failure.kind} ({failure.message})")
+            self._outcome.failures[identity] = failure
+            self._over.append(identity)
+
+    def _release(self, identity: str, message: Released) -> None:
+        self._plan.fail(identity, "given back")
+        if not message.is_held_elsewhere:
+            return
+        if self._store.cell(identity).is_done:
+            self._over.append(identity)
+        else:
+            if not self._postponed:
+                self._display.say("another process works on some of the cells; they are looked at again at the end")
+            self._postponed.append(identity)
+
+    def _bury(self, identity: str, how: str) -> Failed | Released:
+        folder = self._store.cell(identity)
+        earlier = folder.failure()
+        failure = Failure(PREEMPTED, how, attempts=1 + (earlier.attempts if earlier else 0))
+        try:
+            with folder.lease(self._stale_after_s):
+                if folder.is_done:
+                    return Released(is_held_elsewhere=True)
+                write_failure(self._cells[identity], folder, failure, self._execution.device)
+        except Leased:
+            return Released(is_held_elsewhere=True)
+        except OSError as error:
+            return Failed(sort_failure(error))
+        return Failed(failure)
+
+    def _done(self) -> float:
+        moving = sum(self._work[self._running[slot]] * part for slot, part in self._fractions.items())
+        return moving + sum(self._work[identity] for identity in self._over)
+
+
+@contextmanager
+def _asked_to_stop(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C or SIGTERM asks to stop; a second one no longer waits."""
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,25 @@
+"""Settings of studies and of their cells: read from one file, checked before any work, hashed into identities."""
+
+from studies.settings.cell import SCHEMA_VERSION, CellSettings
+from studies.settings.levers import LEVERS
+from studies.settings.load import StudyError, load_study, preset_names, study_path
+from studies.settings.points import POINTS, point_settings
+from studies.settings.study import Execution, MethodBlock, StudySettings
+from studies.settings.training import Evaluation, Schedule
+
+__all__ = [
+    "LEVERS",
+    "POINTS",
+    "SCHEMA_VERSION",
+    "CellSettings",
+    "Evaluation",
+    "Execution",
+    "MethodBlock",
+    "Schedule",
+    "StudyError",
+    "StudySettings",
+    "load_study",
+    "point_settings",
+    "preset_names",
+    "study_path",
+]

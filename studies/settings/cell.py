@@ -1,0 +1,95 @@
+"""One cell: everything that decides its result, its canonical form and the hash that is its identity."""
+
+import hashlib
+import json
+import math
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from studies.settings.training import Evaluation, Schedule
+
+SCHEMA_VERSION: Literal[1] = 1
+"""Raised whenever the same settings would no longer give the same result, so that no old cell passes for a new one."""
+
+
+class CellSettings(BaseModel):
+    """The settings of one cell, complete and canonical: no paths, no host, nothing that does not change the result.
+
+    Example:
+        >>> cell = CellSettings(benchmark="digits", manifest="00", backbone="digits-vit", pretrain_seed=0,
+        ...                     method="full", seed=1, learning_rate=1e-3)
+        >>> len(cell.identity), cell.identity == cell.model_copy().identity
+        (16, True)
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    benchmark: str = Field(description="Name of the benchmark.")
+    manifest: str = Field(description="Hash of the benchmark's images and labels.")
+    backbone: str = Field(description="Name of the pretrained model.")
+    pretrain_seed: int = Field(description="Seed of its pretraining.")
+    method: str = Field(description="Name of the fine-tuning method.")
+    levers: dict[str, Any] = Field(default_factory=dict, description="The method's levers, canonical.")
+    seed: int = Field(description="Seed of data order and masks.")
+    learning_rate: float | None = Field(description="Peak learning rate; None where nothing is trained.")
+    training: Schedule | None = Field(
+        default=Schedule(), description="How it is trained; None where nothing is."
+    )
+    evaluation: Evaluation = Field(default=Evaluation(), description="What is evaluated.")
+
+    @property
+    def canonical(self) -> str:
+        """The settings as JSON with sorted keys; infinity is the string ``"inf"``."""
+        return json.dumps(
+            _plain(self.model_dump(mode="python")), sort_keys=True, separators=(",", ":"), allow_nan=False
+        )
+
+    @property
+    def identity(self) -> str:
+        """The first 16 hex digits of the canonical form's SHA-256: the cell's name and its folder's."""
+        return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
+
+    @classmethod
+    def from_canonical(cls, text: str) -> "CellSettings":
+        """The settings that :attr:`canonical` wrote.
+
+        Raises:
+            ValueError: If the text is not a cell of this schema.
+        """
+        stored = json.loads(text)
+        if not isinstance(stored, dict):
+            raise ValueError(f"a cell's settings are a JSON object, got {type(stored).__name__}")
+        stored["levers"] = {
+            name: math.inf if value == "inf" else value for name, value in stored.get("levers", {}).items()
+        }
+        return cls.model_validate(stored)
+
+    @property
+    def steps(self) -> int:
+        """Optimiser steps of the run; 0 where nothing is trained."""
+        return self.training.steps if self.training is not None else 0
+
+    @property
+    def label(self) -> str:
+        """A short line for people: the method, the levers that act, learning rate and seed."""
+        parts = [self.method]
+        shown = {"anchor": "", "resample_every": "k=", "sparsity": "p=", "granularity": ""}
+        for lever, prefix in shown.items():
+            value = self.levers.get(lever)
+            if value is not None and not (lever == "granularity" and value == "element"):
+                parts.append(f"{prefix}{value:g}" if isinstance(value, float) else f"{prefix}{value}")
+        if self.learning_rate is not None:
+            parts.append(f"lr={self.learning_rate:g}")
+        return " ".join([*parts, f"seed={self.seed}"])
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and math.isinf(value):
+        return "inf" if value > 0 else "-inf"
+    return value

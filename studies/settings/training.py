@@ -1,0 +1,72 @@
+"""How a cell is trained and what is evaluated: the settings shared by every method."""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class Schedule(BaseModel):
+    """The training loop's settings except the learning rate, which each method brings.
+
+    Example:
+        >>> Schedule(steps=300).warmup_steps
+        0
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    steps: int = Field(default=300, ge=1, description="Optimiser steps.")
+    batch_size: int = Field(default=16, ge=1, description="Images a step.")
+    weight_decay: float = Field(default=0.0, ge=0, allow_inf_nan=False, description="AdamW's decoupled weight decay.")
+    warmup_steps: int = Field(default=0, ge=0, description="Steps of linear warm-up; below steps.")
+    schedule: Literal["cosine", "constant"] = Field(default="cosine", description="Learning rate after the warm-up.")
+    gradient_clip: float | None = Field(
+        default=1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Largest norm of the whole gradient; null switches clipping off.",
+    )
+    validate_every: int | None = Field(
+        default=None, ge=1, description="Steps between looks at ID validation; or null."
+    )
+    checkpoint_selection: Literal["last", "best_id_val"] = Field(
+        default="last",
+        description="Report the last weights, or the best by ID validation accuracy; the latter must validate.",
+    )
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Schedule":
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps must be below steps ({self.steps}), got {self.warmup_steps}")
+        if self.checkpoint_selection == "best_id_val" and self.validate_every is None:
+            raise ValueError("checkpoint_selection best_id_val needs validate_every, got null; give a number of steps")
+        return self
+
+
+class Evaluation(BaseModel):
+    """What is computed once the weights are trained.
+
+    Example:
+        >>> Evaluation(members=4).wise_alphas
+        ()
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    members: int = Field(
+        default=0, ge=0, description="Sub-networks, evenly spaced over the run, for diversity."
+    )
+    wise_alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
+        default=(), description="WiSE-FT: weights of the FINE-TUNED side, in [0, 1], for methods with wise: true."
+    )
+    corruptions: bool = Field(default=True, description="Whether the corrupted test images are evaluated.")
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "Evaluation":
+        if self.members == 1:
+            raise ValueError("members must be 0 or at least 2, since diversity is measured between pairs; got 1")
+        if len(set(self.wise_alphas)) != len(self.wise_alphas):
+            raise ValueError(f"wise_alphas must differ from each other, got {list(self.wise_alphas)}")
+        return self
