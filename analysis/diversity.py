@@ -25,7 +25,9 @@ def label_disagreement_score(predictions: npt.ArrayLike) -> float:
         0.5
     """
     answers = _matrix(predictions)
-    return _mean_over_pairs(answers.shape[0], lambda i, j: np.mean(answers[i] != answers[j]))
+    if not answers.shape[1]:
+        return float("nan")
+    return _mean_over_pairs(len(answers), lambda i, j: float(np.mean(answers[i] != answers[j])))
 
 
 def ratio_error_score(predictions: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -150,8 +152,8 @@ def _over_contingencies(
     return _mean_over_pairs(len(answers), of_pair)
 
 
-def _mean_over_pairs(members: int, measure: Callable[[int, int], float | np.floating]) -> float:
-    values = [float(measure(i, j)) for i in range(members) for j in range(i + 1, members)]
+def _mean_over_pairs(members: int, measure: Callable[[int, int], float]) -> float:
+    values = [measure(i, j) for i in range(members) for j in range(i + 1, members)]
     defined = [value for value in values if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
 

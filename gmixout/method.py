@@ -8,18 +8,16 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 from torch.optim import Optimizer
 
 from gmixout import moments
 from gmixout.accounting import Counts, count, describe, fingerprint
-from gmixout.dense import DenseForm
-from gmixout.form import Form, is_sparse
+from gmixout.attachment import Attachment
+from gmixout.form import Form
 from gmixout.masks import MaskPlan
 from gmixout.members import Journal, Member, Record, fresh_weight
 from gmixout.sampling import tensor_key
 from gmixout.settings import Settings
-from gmixout.sparse import SparseForm
 from gmixout.targets import Pattern, assign
 
 __all__ = ["Counts", "GMixout"]
@@ -91,26 +89,8 @@ class GMixout:
         self.fingerprint = fingerprint({target.name: target.parameter for target in roles.masked})
         self._roles = roles
         self._dense = {target.name: target.parameter for target in roles.dense}
-        self._requires_grad = [
-            (t.parameter, t.parameter.requires_grad) for t in roles.masked + roles.dense + roles.frozen
-        ]
         self._checked: tuple[Optimizer, ...] = ()
-        for target in roles.frozen:
-            target.parameter.requires_grad_(False)
-        for target in roles.dense:
-            target.parameter.requires_grad_(True)
-        # Parametrising moves a parameter to the end of its module; merging restores the order of the state dict.
-        self._orders = [(module, list(module._parameters)) for target in roles.masked for module, _ in target.owners]
-        self.forms: list[Form] = []
-        for target, plan in zip(roles.masked, plans, strict=True):
-            parameter = target.parameter
-            parameter.requires_grad_(True)
-            if not parameter.is_contiguous():
-                parameter.data = parameter.data.contiguous()
-            form = (SparseForm if is_sparse(plan) else DenseForm)(target.name, plan, parameter)
-            self.forms.append(form)
-            for module, attribute in target.owners:
-                parametrize.register_parametrization(module, attribute, form, unsafe=True)
+        self._attachment = Attachment(roles, plans)
         rounded = [form.name for form in self.forms if form.plan.is_rounded_up]
         if rounded:
             _LOGGER.warning(
@@ -119,6 +99,11 @@ class GMixout:
                 len(rounded),
                 ", ".join(rounded[:3]) + (" …" if len(rounded) > 3 else ""),
             )
+
+    @property
+    def forms(self) -> list[Form]:
+        """What is kept for each masked weight; none after merging."""
+        return self._attachment.forms
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Yields what trains: values of masked weights under the weights' names, then dense parameters."""
@@ -302,29 +287,5 @@ class GMixout:
         Returns:
             The model, the same object; every parameter is the object it was before attaching.
         """
-        for target, form in zip(self._roles.masked, self.forms, strict=True):
-            reported = form.reported_weight()
-            for module, attribute in target.owners:
-                _unparametrize(module, attribute)
-            form.weight.copy_(reported)
-        for module, order in self._orders:
-            for attribute in order:
-                module._parameters[attribute] = module._parameters.pop(attribute)
-        for parameter, requires_grad in self._requires_grad:
-            parameter.requires_grad_(requires_grad)
-        self.forms = []
+        self._attachment.detach({form.name: form.reported_weight() for form in self.forms})
         return self.model
-
-
-def _unparametrize(module: nn.Module, attribute: str) -> None:
-    """Gives a module its plain parameter back, whatever becomes of its deep copies.
-
-    torch's own removal deletes the property from the class, which a deep copy of the module shares and still needs.
-    """
-    if len(module.parametrizations) > 1:  # type: ignore[arg-type]
-        parametrize.remove_parametrizations(module, attribute, leave_parametrized=False)
-        return
-    original = module.parametrizations[attribute].original  # type: ignore[index, union-attr]
-    del module.parametrizations
-    module.__class__ = type(module).__bases__[0]
-    module.register_parameter(attribute, original)  # type: ignore[arg-type]

@@ -12,9 +12,10 @@ from torch import nn
 
 from analysis.accuracy import accuracy_score, cross_entropy_error
 from analysis.records import write
+from gmixout.accounting import fingerprint
 from studies import backbones, benchmarks, provenance
 from studies.answers import answer
-from studies.atomic import write_atomically
+from studies.atomic import write_atomically, write_text
 from studies.benchmarks.benchmark import Benchmark
 from studies.costs import split_sizes
 from studies.failures import BadData
@@ -28,6 +29,8 @@ from studies.train import Checkpointing, Examples, Progress, deterministic, trai
 
 LOGITS = "logits.safetensors"
 MEMBERS = "members.safetensors"
+WEIGHTS_HASH = "weights.sha256"
+"""Of the reported weights, bit for bit: equal in two runs of a cell on one machine, however often they were killed."""
 
 
 def run_cell(
@@ -88,9 +91,10 @@ def run_cell(
     )
     lease.check()
     files = _write_arrays(folder, outputs)
+    write_text(folder.path / WEIGHTS_HASH, fingerprint(reported) + "\n")
     write(records(row, outputs, progress.curve), folder.path)
     lease.check()
-    folder.finish([*files, *TABLES])
+    folder.finish([*files, WEIGHTS_HASH, *TABLES])
     return _scalars(outputs, row)
 
 

@@ -21,7 +21,9 @@ KINDS: dict[str, str] = {
 }
 
 RETRIED = (PREEMPTED, OUT_OF_MEMORY)
-"""Kinds tried again without being asked: another attempt may well succeed."""
+"""Kinds tried again without being asked, within a run and by the next: another attempt may well succeed."""
+RESUMED = (*RETRIED, DISK_FULL)
+"""Kinds tried again by the next run: whoever starts it after a full disk has made space."""
 
 
 class Diverged(RuntimeError):

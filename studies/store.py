@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from studies.atomic import file_hash, remove_temporary_files, write_text
-from studies.failures import RETRIED, Failure
+from studies.failures import RESUMED, Failure
 from studies.lease import STALE_AFTER_S, Lease, is_leased
 
 SETTINGS = "settings.json"
@@ -106,12 +106,12 @@ class CellFolder:
         """Whether a run should take the cell: not done, and not failed in a way that must be asked for.
 
         Args:
-            retry: Kinds of failure to try again besides those in ``failures.RETRIED``.
+            retry: Kinds of failure to try again besides those in ``failures.RESUMED``.
         """
         if self.is_done:
             return False
         failure = self.failure()
-        return failure is None or failure.kind in RETRIED or failure.kind in retry
+        return failure is None or failure.kind in RESUMED or failure.kind in retry
 
     def problem(self) -> str | None:
         """What is wrong with a finished cell's files, in one line; None where they are as the marker says."""

@@ -21,7 +21,8 @@ COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "learning_rate", 
 def table(records: Records) -> pd.DataFrame:
     """One row a (anchor, period, sparsity) of the main design, means over seeds at the chosen learning rate.
 
-    A run that several anchors share (an endless mask) appears under each. Settings whose every seed diverged or failed are kept with NaN scores, so that a hole in the map is explained.
+    A run that several anchors share (an endless mask) appears under each. Settings whose every seed diverged or failed
+    are kept with NaN scores, so that a hole in the map is explained.
     """
     tried = candidates(records)
     tried = core(tried[tried["method"].eq("gmixout")])

@@ -20,7 +20,7 @@ BACKBONES: dict[str, Backbone] = {
     "digits-convnet": Backbone(SmallConvNet, Pretraining()),
     "digits-vit-tiny": Backbone(
         functools.partial(SmallViT, widths=(8, 16, 32), depth=1, heads=2),
-        Pretraining(images=14_400, batch_size=60, learning_rate=1e-2, warmup_steps=20),
+        Pretraining(images=12_000, batch_size=20, learning_rate=5e-3, warmup_steps=50),
     ),
 }
 

@@ -136,7 +136,7 @@ def _read(path: Path, is_complaining: bool = False) -> bytes | None:
         content, sidecar = path.read_bytes(), json.loads(path.with_suffix(".json").read_text())
         if hashlib.sha256(content).hexdigest() == sidecar["sha256"]:
             return content
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (ValueError, KeyError, TypeError):
         pass

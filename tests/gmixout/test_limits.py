@@ -137,5 +137,5 @@ def test_dropconnect_masks_towards_zero():
 def test_the_two_forms_hold_the_same_mathematics(anchor, rescale, monkeypatch):
     settings = Settings(anchor=anchor, ema_decay=0.6, resample_every=3, sparsity=0.6, rescale=rescale)
     sparse = merged(settings)
-    monkeypatch.setattr("gmixout.method.is_sparse", lambda plan: False)
+    monkeypatch.setattr("gmixout.attachment.is_sparse", lambda plan: False)
     assert_close(sparse, merged(settings))

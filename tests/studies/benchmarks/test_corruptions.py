@@ -13,7 +13,7 @@ from studies.benchmarks.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 @pytest.fixture(scope="module")
 def images():
     benchmark = load("digits")
-    return np.concatenate([benchmark.load(name).images[::6] for name in ("id_test", *benchmark.ood_splits)])
+    return np.concatenate([benchmark.load(name).images[::12] for name in ("id_test", *benchmark.ood_splits)])
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)

@@ -1,0 +1,227 @@
+"""Records: built, checked, written, read, joined, and refused with a reason where they are not whole."""
+
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from analysis import records as schema
+from analysis.records import Records, concatenate, read, write
+
+
+def shuffled(whole: Records, seed: int = 0) -> Records:
+    rng = np.random.default_rng(seed)
+    frames = (whole.cells, whole.metrics, whole.examples, whole.curves)
+    return Records(*(frame.iloc[rng.permutation(len(frame))].reset_index(drop=True) for frame in frames))
+
+
+def test_round_trip_keeps_everything(small, tmp_path: Path) -> None:
+    fingerprint = write(small, tmp_path / "r")
+    back = read(tmp_path / "r")
+    assert back.fingerprint() == fingerprint == small.fingerprint()
+    for name in schema.TABLES:
+        pd.testing.assert_frame_equal(getattr(back, name), getattr(small.canonical(), name))
+    assert {path.name for path in (tmp_path / "r").iterdir()} == {f"{name}.parquet" for name in schema.TABLES}
+
+
+def test_row_order_changes_neither_fingerprint_nor_bytes(small, tmp_path: Path) -> None:
+    write(small, tmp_path / "a")
+    write(shuffled(small), tmp_path / "b")
+    for name in schema.TABLES:
+        assert (tmp_path / "a" / f"{name}.parquet").read_bytes() == (tmp_path / "b" / f"{name}.parquet").read_bytes()
+
+
+def test_any_changed_value_changes_the_fingerprint(small) -> None:
+    before = small.fingerprint()
+    for name, column in (("cells", "device"), ("metrics", "value"), ("examples", "correct"), ("curves", "step")):
+        frames = {table: getattr(small, table).copy() for table in schema.TABLES}
+        old = frames[name][column].iloc[0]
+        new = {"device": "other", "value": float(old) + 1e-12 if column == "value" else 0.0,
+               "correct": bytes(old)[::-1] + b"\0" if column == "correct" else b"", "step": -7}[column]  # fmt: skip
+        frames[name][column] = [new, *frames[name][column].iloc[1:]]
+        frames[name] = getattr(schema, f"{name}_frame")(frames[name])
+        assert Records(**frames).fingerprint() != before, column
+
+
+def test_fingerprint_is_stable_across_versions() -> None:
+    row = {"cell": "a", "benchmark": "b", "backbone": "v", "pretrain_seed": 0, "method": "full", "seed": 1, "steps": 2,
+           "batch_size": 3, "settings": "{}", "status": "done", "rescale": True, "resample_every": float("inf")}  # fmt: skip
+    one = Records(schema.cells_frame([row]), schema.metrics_frame(), schema.examples_frame(), schema.curves_frame())
+    # Written down from pandas 3.1 and numpy 2.4: records of old must keep their name.
+    assert one.fingerprint() == "STABLE"
+
+
+def test_empty_records_are_possible(tmp_path: Path) -> None:
+    write(Records.empty(), tmp_path)
+    assert len(read(tmp_path).cells) == 0
+    assert concatenate([]).fingerprint() == Records.empty().fingerprint()
+
+
+def shards(whole: Records, folder: Path) -> list[Path]:
+    paths = []
+    for cell in whole.cells["cell"]:
+        shard = folder / "cells" / cell
+        write(whole.keep([cell]), shard)
+        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shard.glob("*.parquet")}
+        (shard / "DONE").write_text(json.dumps({"files": sums}))
+        paths.append(shard)
+    return paths
+
+
+def test_shards_read_as_one(small, tmp_path: Path) -> None:
+    paths = shards(small, tmp_path)
+    assert read(tmp_path).fingerprint() == small.fingerprint()
+    (paths[0] / "DONE").unlink()
+    assert len(read(tmp_path).cells) == len(small.cells) - 1
+
+
+def test_a_failed_shard_brings_its_row(small, tmp_path: Path) -> None:
+    paths = shards(small, tmp_path)
+    for path in paths[:2]:
+        (path / "DONE").unlink()
+        (path / "FAILED.json").write_text(json.dumps({"kind": "out of memory"}))
+    (paths[1] / "cells.parquet").unlink()
+    settings = {"benchmark": "digits", "backbone": "v", "pretrain_seed": 0, "method": "full", "seed": 0, "steps": 2,
+                "training": {"batch_size": 3}, "learning_rate": 0.1}  # fmt: skip
+    (paths[1] / "settings.json").write_text(json.dumps(settings))
+    back = read(tmp_path)
+    assert len(back.cells) == len(small.cells)
+    row = back.cells.set_index("cell").loc[paths[1].name]
+    assert row["status"] == "failed"
+    assert row["failure"] == "out of memory"
+    assert row["batch_size"] == 3
+    assert not back.metrics["cell"].isin([path.name for path in paths[:2]]).any()
+
+
+def test_a_corrupt_shard_is_refused(small, tmp_path: Path) -> None:
+    path = shards(small, tmp_path)[3] / "metrics.parquet"
+    path.write_bytes(path.read_bytes()[:-3] + b"xyz")
+    with pytest.raises(ValueError, match="corrupt; delete"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("damage", ["missing", "cut", "noise", "mixed", "folder", "version", "column", "type"])
+def test_a_damaged_set_is_refused(small, tmp_path: Path, damage: str) -> None:
+    folder = tmp_path / "r"
+    write(small, folder)
+    metrics = folder / "metrics.parquet"
+    table = pq.read_table(metrics)
+    if damage == "missing":
+        metrics.unlink()
+    elif damage == "cut":
+        metrics.write_bytes(metrics.read_bytes()[:200])
+    elif damage == "noise":
+        metrics.write_bytes(os.urandom(500))
+    elif damage == "mixed":
+        write(small.keep(small.cells["cell"].iloc[:3]), tmp_path / "other")
+        shutil.copy(tmp_path / "other" / "metrics.parquet", metrics)
+    elif damage == "folder":
+        shutil.rmtree(folder)
+    elif damage == "version":
+        pq.write_table(table.replace_schema_metadata({b"gmixout_schema_version": b"0"}), metrics)
+    elif damage == "column":
+        pq.write_table(table.drop(["value"]), metrics)
+    elif damage == "type":
+        pq.write_table(table.set_column(6, "value", table["value"].cast("float32")), metrics)
+    expected = {"missing": "is missing", "cut": "not a readable Parquet", "noise": "not a readable Parquet",
+                "mixed": "one write", "folder": "not one; run a study", "version": "schema version 1",
+                "column": "missing: value", "type": "another type: value is float"}[damage]  # fmt: skip
+    with pytest.raises(ValueError, match=expected):
+        read(folder)
+
+
+def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="has neither"):
+        read(tmp_path)
+
+
+def test_a_full_disk_leaves_the_old_records(small, tmp_path: Path, monkeypatch) -> None:
+    write(small, tmp_path)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write(small.keep(small.cells["cell"].iloc[:2]), tmp_path)
+    monkeypatch.undo()
+    assert read(tmp_path).fingerprint() == small.fingerprint()
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_validation_names_rule_and_remedy(small) -> None:
+    metrics = small.metrics
+    cases = {
+        "missing: value": metrics.drop(columns="value"),
+        "unknown: extra": metrics.assign(extra=1),
+        "metrics.value must have dtype float64, got float32": metrics.astype({"value": "float32"}),
+        "metrics must hold each": pd.concat([metrics, metrics.iloc[:1]], ignore_index=True),
+        "must be one of reported": metrics.assign(weights=pd.array(["best"] * len(metrics), dtype="string")),
+        "corruption/<kind>": metrics.assign(split=pd.array(["corruption/fog/6"] * len(metrics), dtype="string")),
+        "never be null": metrics.assign(metric=pd.array([None] * len(metrics), dtype="string")),
+    }
+    for message, frame in cases.items():
+        with pytest.raises(ValueError, match=message):
+            Records(small.cells, frame, small.examples, small.curves)
+    with pytest.raises(ValueError, match="schema_version must be 1, got"):
+        schema.validate("cells", small.cells.assign(schema_version=2))
+    with pytest.raises(ValueError, match="may only name cells"):
+        Records(small.cells.iloc[1:], metrics, small.examples, small.curves)
+    with pytest.raises(ValueError, match="table must be one of"):
+        schema.validate("rows", metrics)
+
+
+def test_builders_refuse_what_does_not_fit() -> None:
+    good = {"cell": "a", "weights": "reported", "metric": "accuracy_score", "value": 1.0}
+    assert schema.metrics_frame([good])["examples"].item() == 0
+    for name, value in (("value", "high"), ("member", 0.5), ("cell", 3), ("examples", None)):
+        with pytest.raises(ValueError, match=f"metrics.{name}"):
+            schema.metrics_frame([good | {name: value}])
+    with pytest.raises(ValueError, match="missing: value"):
+        schema.metrics_frame([{"cell": "a", "weights": "reported", "metric": "m"}])
+    with pytest.raises(ValueError, match="unknown: splits"):
+        schema.metrics_frame([good | {"splits": "id_val"}])
+
+
+def test_joining_the_same_cell_twice_is_refused(small) -> None:
+    with pytest.raises(ValueError, match="one part only"):
+        concatenate([small, small])
+
+
+def test_where_and_keep(small) -> None:
+    full = small.where(method="full", seed=1)
+    assert len(full.cells) == 1
+    assert set(full.metrics["cell"]) == set(full.cells["cell"])
+    assert len(small.where(sparsity=0.9).cells) == 8
+    with pytest.raises(ValueError, match="columns of cells"):
+        small.where(colour="red")
+
+
+def test_correct_returns_what_was_packed(small) -> None:
+    cell = small.cells["cell"].iloc[0]
+    accuracy = small.metrics.query("cell == @cell and weights == 'reported' and split == 'id_test'")
+    value = accuracy.loc[accuracy["metric"].eq("accuracy_score"), "value"].item()
+    right = small.correct(cell, "id_test")
+    assert right is not None
+    assert right.mean() == pytest.approx(value)
+    assert small.correct(cell, "train") is None
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_packing_is_exact(bits: list[bool]) -> None:
+    assert schema.unpack(schema.pack(np.array(bits, dtype=bool)), len(bits)).tolist() == bits
+
+
+def test_packing_refuses_other_things() -> None:
+    with pytest.raises(ValueError, match="booleans"):
+        schema.pack([0, 1])
+    with pytest.raises(ValueError, match="corrupt"):
+        schema.unpack(b"\0\0", 3)
