@@ -38,5 +38,6 @@ def outcomes(records: Records, selection: pd.DataFrame) -> pd.DataFrame:
         scores.loc[scores["weights"].ne("reported"), list(MEMBER_COLUMNS)] = float("nan")
         parts.append(place.merge(scores, on="cell", how="inner"))
     if not parts:
-        return pd.DataFrame(columns=[*known.columns, "weights", "alpha", *SHIFT_COLUMNS, *MEMBER_COLUMNS])
+        numbers = {name: pd.Series(dtype="float64") for name in ("alpha", *SHIFT_COLUMNS, *MEMBER_COLUMNS)}
+        return known.iloc[:0].assign(weights=pd.Series(dtype="string"), **numbers)
     return pd.concat(parts, ignore_index=True).assign(alpha=lambda frame: frame["alpha"].round(6))

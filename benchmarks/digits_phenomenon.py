@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import copy
 import math
+import sys
 import time
 
 import numpy as np
@@ -119,7 +120,8 @@ def _row(name: str, runs: np.ndarray) -> None:
 
 
 def _show(done: int, total: int) -> None:
-    print(f"\rpretraining {done}/{total} images", end="\n" if done == total else "", flush=True)
+    if sys.stderr.isatty():
+        print(f"\rpretraining {done}/{total} images", end="\n" if done == total else "", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

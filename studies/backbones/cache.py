@@ -182,6 +182,6 @@ def _require_space(target: Path) -> None:
         ) from error
     if free < NEEDED_BYTES:
         raise OSError(
-            f"the cache folder {target} needs {NEEDED_BYTES >> 20} MiB of free space, has {free >> 20}; "
+            f"the cache folder {target} needs {NEEDED_BYTES >> 20} MiB of free space, has {free >> 20} MiB; "
             "free some or set GMIXOUT_CACHE to another folder"
         )

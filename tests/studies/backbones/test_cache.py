@@ -115,7 +115,7 @@ def test_unusable_folder_is_refused_before_pretraining(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("GMIXOUT_CACHE", str(tmp_path / "file"))
     monkeypatch.setattr(cache, "pretrain", forbidden)
-    with pytest.raises(OSError, match="cannot be used .* set GMIXOUT_CACHE"):
+    with pytest.raises(OSError, match=r"cannot be used .* set GMIXOUT_CACHE"):
         load()
 
 

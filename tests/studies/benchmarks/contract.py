@@ -31,8 +31,10 @@ class BenchmarkContract:
         for name in (*drawn, *benchmark.corruption_splits):
             split = benchmark.load(name)
             assert split.name == name
-            assert split.images.dtype == np.uint8 and split.images.shape[3] == 3
-            assert split.labels.dtype == np.int64 and split.sources.dtype == np.int64
+            assert split.images.dtype == np.uint8
+            assert split.images.shape[3] == 3
+            assert split.labels.dtype == np.int64
+            assert split.sources.dtype == np.int64
             assert set(np.unique(split.labels)) == set(range(len(benchmark.classes)))
             assert not split.images.flags.writeable
 

@@ -21,7 +21,8 @@ def test_change_grows_with_severity(kind, images):
     changes = []
     for severity in SEVERITIES:
         corrupted = corrupt(images, kind, severity, seed=0)
-        assert corrupted.dtype == np.uint8 and corrupted.shape == images.shape
+        assert corrupted.dtype == np.uint8
+        assert corrupted.shape == images.shape
         changes.append(np.abs(corrupted.astype(float) - images).mean())
     assert changes[0] > 0.5
     assert (np.diff(changes) > 0).all()

@@ -6,9 +6,10 @@ import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from studies.benchmarks import Split, load
-from studies.benchmarks.digits import checks, corpus, longtail
+from studies.benchmarks.digits import checks, corpus, gallery, longtail
 from studies.benchmarks.digits.hashes import HASHES
 from studies.benchmarks.digits.photographs import halves
 from studies.benchmarks.digits.splits import OOD_DOMAINS, POOL_SCANS, PRETRAINING_SCANS, TEST_SCANS, sources
@@ -71,7 +72,9 @@ def test_corpus_never_holds_a_sketch(monkeypatch):
     monkeypatch.setitem(corpus.DOMAINS, "sketch", forbidden)
     assert "sketch" not in corpus.CORPUS_DOMAINS
     images, labels = corpus.chunk(seed=0, index=0)
-    assert images.dtype == np.float32 and images.min() >= 0 and images.max() <= 1
+    assert images.dtype == np.float32
+    assert images.min() >= 0
+    assert images.max() <= 1
     assert set(np.unique(labels)) == set(range(10))
 
 
@@ -133,3 +136,9 @@ def test_check_names_every_problem():
     assert checks.unbalanced(missing, np.full(10, 84))[0] == "train has no image of class 9"
     flipped = {**HASHES["digits"], "train": "0" * 64}
     assert "train renders to" in checks.changed(HASHES["digits"], flipped)[0]
+
+
+def test_gallery_draws_a_picture(tmp_path):
+    gallery.draw(load("digits"), tmp_path / "folder" / "gallery.png")
+    with Image.open(tmp_path / "folder" / "gallery.png") as picture:
+        assert min(picture.size) > 500

@@ -1,0 +1,70 @@
+"""Settings, runs, levels, and runs that several anchors share."""
+
+import numpy as np
+import pytest
+
+from analysis.design import (
+    comparable,
+    core,
+    level_label,
+    ordered_levels,
+    varying_levers,
+    with_setting,
+    with_shared_runs,
+)
+from analysis.records import Records, cells_frame
+from analysis.tables import lever_cells
+from tests.analysis.synthetic import fabricate
+
+
+def test_settings_group_repetitions(records) -> None:
+    cells = with_setting(records.cells)
+    groups = cells[cells["method"].eq("gmixout")].groupby(["setting", "learning_rate"])
+    assert groups.ngroups == 96
+    assert groups["run"].nunique().eq(2).all()
+
+
+def test_the_same_repetition_twice_is_refused(small) -> None:
+    row = small.cells.iloc[[0]].assign(cell="copy")
+    cells = cells_frame([*small.cells.to_dict("records"), *cells_frame(row).to_dict("records")])
+    with pytest.raises(ValueError, match="each repetition of a setting once"):
+        with_setting(cells)
+
+
+def test_levels_are_ordered_and_named() -> None:
+    assert ordered_levels("anchor", ["latest", None, "ema", "pretrained", "ema"]) == ["pretrained", "ema", "latest"]
+    assert ordered_levels("resample_every", [np.inf, 10.0, 1.0]) == [1.0, 10.0, np.inf]
+    assert [level_label(value) for value in (True, 0.98, np.inf, float("nan"))] == ["yes", "0.98", "∞", ""]
+
+
+def test_varying_levers(records) -> None:
+    assert varying_levers(records.cells) == ["anchor", "resample_every", "sparsity"]
+    assert varying_levers(Records.empty().cells) == []
+
+
+def test_core_leaves_side_arms_out(small) -> None:
+    rows = small.where(method="gmixout").cells.to_dict("records")
+    rows = [row | {"granularity": "element"} for row in rows]
+    side = [row | {"granularity": "row", "cell": f"{row['cell']}-row"} for row in rows if row["sparsity"] == 0.9][:2]
+    cells = cells_frame([*rows, *side])
+    assert varying_levers(cells) == ["anchor", "resample_every", "sparsity", "granularity"]
+    assert len(core(cells)) == len(rows)
+    assert len(comparable(cells, "granularity")) == len(rows) + 2
+
+
+def test_an_endless_mask_is_listed_under_every_anchor() -> None:
+    stored = fabricate(shared=True)
+    cells = lever_cells(stored)
+    assert len(cells) == 48 * 2
+    assert cells["is_shared"].sum() == 2 * 4 * 2
+    endless = cells[np.isinf(cells["resample_every"])]
+    assert endless.groupby(["sparsity", "run"])["cell"].nunique().eq(1).all()
+    assert np.isfinite(comparable(cells, "anchor")["resample_every"]).all()
+    assert len(comparable(cells, "resample_every")) == len(cells)
+
+
+def test_nothing_is_shared_where_each_anchor_has_its_run(records) -> None:
+    cells = lever_cells(records)
+    assert not cells["is_shared"].any()
+    reported = cells.assign(report="anchor").astype({"report": "string"})
+    assert not with_shared_runs(reported.query("anchor == 'pretrained' or resample_every < 100"))["is_shared"].any()

@@ -1,0 +1,182 @@
+"""A study's file either makes sense entirely, or stops with the field's path, what came and what is allowed."""
+
+import dataclasses
+import json
+import math
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import yaml
+
+from gmixout.settings import Settings
+from studies.settings import CellSettings, StudyError, load_study, point_settings, preset_names, study_path
+from studies.settings.levers import LEVERS, canonical_levers
+from studies.settings.points import complete_levers
+from studies.settings.study import BackboneName, MethodName
+
+GRID = {"name": "gmixout", "sweep": {"anchor": ["pretrained", "ema"], "resample_every": [5, math.inf], "sparsity": [0.5]}}
+
+
+def study(**changes: Any) -> dict[str, Any]:
+    return {"name": "test", "benchmark": "digits", "seeds": [0, 1], "methods": [{"name": "full"}]} | changes
+
+
+def load(tmp_path, content: Any):
+    path = tmp_path / "study.yaml"
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
+    return load_study(str(path))
+
+
+def method(**block: Any) -> dict[str, Any]:
+    return study(methods=[{"name": "gmixout", **block}])
+
+
+BAD = {
+    "unknown benchmark": (study(benchmark="digitz"), ["benchmark:", "'digitz'", "digits-longtail"]),
+    "unknown backbone": (study(backbones=["vit"]), ["backbones.0:", "'vit'", "digits-vit"]),
+    "unknown method": (study(methods=[{"name": "gmix"}]), ["methods.0.name:", "'gmix'", "gmixout"]),
+    "unknown anchor": (method(levers={"anchor": "emu"}), ["methods.0.levers.anchor:", "'emu'", "'latest'"]),
+    "unknown anchor in a sweep": (method(sweep={"anchor": ["ema", "emu"]}), ["methods.0.sweep.anchor.1:", "'emu'"]),
+    "unknown lever": (method(levers={"sparsitee": 0.5}), ["methods.0.levers.sparsitee:", "allowed:", "sparsity"]),
+    "sparsity 1": (method(levers={"sparsity": 1.0}), ["methods.0.levers.sparsity:", "less than 1", "1.0"]),
+    "sparsity below 0": (method(levers={"sparsity": -0.1}), ["methods.0.levers.sparsity:", "-0.1"]),
+    "sparsity 1 in a sweep": (method(sweep={"sparsity": [0.5, 1.0]}), ["methods.0.sweep.sparsity.1:", "1.0"]),
+    "period 0": (method(levers={"resample_every": 0}), ["methods.0.levers.resample_every:", "at least 1", "got 0"]),
+    "period in a sweep": (method(sweep={"resample_every": [1.5]}), ["methods.0.sweep.resample_every.0:", "1.5"]),
+    "period nan": (method(levers={"resample_every": math.nan}), ["methods.0.levers.resample_every:", "nan"]),
+    "impossible pair": (method(levers={"anchor": "zero"}), ["methods.0:", "zero", "residual='carry'"]),
+    "lever twice": (method(levers={"sparsity": 0.5}, sweep={"sparsity": [0.5]}), ["methods.0:", "sparsity"]),
+    "value twice": (method(sweep={"sparsity": [0.5, 0.5]}), ["methods.0:", "sweep.sparsity"]),
+    "empty sweep": (method(sweep={"sparsity": []}), ["methods.0.sweep.sparsity:", "at least 1"]),
+    "defining lever": (
+        study(methods=[{"name": "mixout", "levers": {"anchor": "ema"}}]), ["methods.0:", "anchor", "use gmixout"],
+    ),
+    "levers of full": (study(methods=[{"name": "full", "levers": {"sparsity": 0.5}}]), ["methods.0:", "no levers"]),
+    "rates of zero-shot": (study(methods=[{"name": "zero_shot", "learning_rates": [1]}]), ["methods.0:", "zero_shot"]),
+    "learning rate": (study(methods=[{"name": "full", "learning_rates": [-1]}]), ["methods.0.learning_rates.0:", "-1"]),
+    "steps": (study(training={"steps": 0}), ["training.steps:", "got 0"]),
+    "warm-up": (study(training={"steps": 5, "warmup_steps": 5}), ["training:", "below steps (5)", "got 5"]),
+    "selection without looking": (study(training={"checkpoint_selection": "best_id_val"}), ["training:", "validate_every"]),
+    "one member": (study(evaluation={"members": 1}), ["evaluation:", "at least 2"]),
+    "alpha": (study(evaluation={"wise_alphas": [1.5]}), ["evaluation.wise_alphas.0:", "1.5"]),
+    "no seeds": (study(seeds=[]), ["seeds:"]),
+    "seed twice": (study(seeds=[1, 1]), ["seeds:", "differ"]),
+    "unknown field": (study(trainin=1), ["trainin:", "allowed:", "training"]),
+    "field of a field": (study(training={"step": 1}), ["training.step:", "allowed:", "steps"]),
+    "a path for a name": (study(name="../x"), ["name:", "'../x'"]),
+    "a list": (["full"], ["must hold fields"]),
+    "not yaml": ("name: [", ["is not YAML"]),
+    "missing": ({"name": "test"}, ["benchmark: this field is needed", "methods: this field is needed"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_study_names_field_value_and_remedy(case, tmp_path):
+    content, words = BAD[case]
+    with pytest.raises(StudyError) as error:
+        load(tmp_path, content)
+    message = str(error.value)
+    assert all(word in message for word in words), message
+    assert len(message.splitlines()) == (3 if case == "missing" else 1)
+
+
+def test_unknown_study_lists_presets():
+    with pytest.raises(StudyError, match="levers-full, levers-quick, smoke"):
+        load_study("nonsense")
+
+
+@pytest.mark.parametrize("name", ["smoke", "levers-quick", "levers-full"])
+def test_presets_are_named_commented_and_balanced(name):
+    loaded = load_study(name)
+    assert loaded.name == name and name in preset_names()
+    assert study_path(name).read_text().startswith("#")
+    cells = loaded.cells("00")
+    assert len({cell.identity for cell in cells}) == len(cells)
+    assert {cell.method for cell in cells} == {"zero_shot", "linear_probe", "full", "random_mask", "mixout", "gmixout"}
+    per_block: dict[tuple[int, int, str], set[str]] = {}
+    for cell in cells:
+        if cell.method != "zero_shot":
+            without_block = cell.model_copy(update={"seed": 0, "pretrain_seed": 0, "backbone": "digits-vit"})
+            block = (cell.seed, cell.pretrain_seed, cell.backbone)
+            per_block.setdefault(block, set()).add(without_block.identity)
+    assert len({frozenset(block) for block in per_block.values()}) == 1, "every block holds the same cells"
+
+
+def test_levers_quick_covers_the_issue():
+    cells = load_study("levers-quick").cells("00")
+    grid = {(c.levers["anchor"], c.levers["resample_every"], c.levers["sparsity"]) for c in cells if c.method == "gmixout"}
+    assert len(grid) >= 3 * 4 * 4
+    assert [len({point[axis] for point in grid}) >= 3 + (axis > 0) for axis in range(3)] == [True] * 3
+    for name in ("linear_probe", "full", "mixout", "random_mask"):
+        own = [cell for cell in cells if cell.method == name]
+        assert len({cell.seed for cell in own}) >= 2
+        assert len({cell.learning_rate for cell in own}) >= 2
+        assert all(cell.evaluation.wise_alphas for cell in own)
+
+
+def test_grid_is_crossed_blocked_by_seed_and_free_of_copies(tmp_path):
+    cells = load(tmp_path, study(methods=[{"name": "zero_shot"}, GRID])).cells("00")
+    seeds = [cell.seed for cell in cells if cell.method == "gmixout"]
+    assert seeds == sorted(seeds), "an unfinished study has complete blocks first"
+    # With one mask a run the anchor has no effect: 3 cells a seed instead of 4, and zero-shot once for all seeds.
+    assert len(cells) == 1 + 2 * 3
+
+
+@pytest.mark.parametrize(
+    ("levers", "same"),
+    [
+        ({"anchor": "latest", "ema_decay": 0.3}, {"anchor": "latest"}),
+        ({"resample_every": 301}, {"resample_every": math.inf}),
+        ({"resample_every": 301, "anchor": "average", "moments": "carry"}, {"resample_every": math.inf}),
+        ({"group_size": 4}, {}),
+        ({"decay_to": "anchor"}, {}),
+    ],
+)
+def test_levers_without_effect_do_not_make_another_cell(levers, same):
+    one, other = (canonical_levers(complete_levers("gmixout", given), 300, 0.0) for given in (levers, same))
+    assert one == other
+
+
+@pytest.mark.parametrize(
+    "levers", [{"anchor": "ema", "ema_decay": 0.3}, {"resample_every": 300}, {"group_size": 4, "granularity": "column"}]
+)
+def test_levers_with_effect_make_another_cell(levers):
+    one, other = (canonical_levers(complete_levers("gmixout", given), 300, 0.0) for given in (levers, {}))
+    assert one != other
+
+
+def test_identity_is_stable_and_knows_manifest_and_schema():
+    cell = CellSettings(benchmark="digits", manifest="ab", backbone="digits-vit", pretrain_seed=0, method="gmixout",
+                        levers={"resample_every": math.inf, "sparsity": 0.9}, seed=1, learning_rate=1e-3)  # fmt: skip
+    assert cell.identity == IDENTITY
+    assert cell.model_copy(update={"manifest": "cd"}).identity != IDENTITY
+    assert CellSettings.from_canonical(cell.canonical) == cell
+    assert json.loads(cell.canonical)["levers"]["resample_every"] == "inf"
+    assert list(json.loads(cell.canonical)) == sorted(json.loads(cell.canonical))
+    assert "/" not in cell.canonical
+
+
+IDENTITY = "91c3431b4128522f"
+
+
+def test_tables_agree_with_the_names_that_settings_allow():
+    from studies.backbones import BACKBONES
+    from studies.methods import METHODS
+
+    assert set(METHODS) == set(MethodName.__args__)
+    assert set(BACKBONES) == set(BackboneName.__args__)
+    assert set(LEVERS) == {field.name for field in dataclasses.fields(Settings)} - {"seed"}
+
+
+@pytest.mark.parametrize("cell", load_study("levers-full").cells("00")[:400:20])
+def test_canonical_levers_are_complete_for_the_method(cell):
+    if cell.levers:
+        settings = point_settings(cell.method, cell.levers, cell.seed)
+        assert canonical_levers(dataclasses.asdict(settings), cell.steps, cell.training.weight_decay) == cell.levers
+
+
+def test_settings_import_no_torch():
+    code = "import sys, studies.settings; studies.settings.load_study('smoke').cells('00'); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

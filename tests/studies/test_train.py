@@ -1,0 +1,118 @@
+"""The training loop: its schedule, its data order, its alarm, its choice of checkpoint."""
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from studies.backbones import BACKBONES
+from studies.evaluate import accuracy, logits
+from studies.failures import Diverged
+from studies.methods import METHODS
+from studies.order import batch_indices
+from studies.settings import Schedule, load_study
+from studies.train import Examples, deterministic, schedule_factor, train
+
+CELL = next(cell for cell in load_study("smoke").cells("00") if cell.method == "full")
+
+
+@pytest.fixture(scope="module")
+def fresh():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return BACKBONES["digits-vit-tiny"].build().eval()
+
+
+@pytest.fixture(scope="module")
+def examples():
+    rng = np.random.default_rng(0)
+    return Examples(rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, 60))
+
+
+def run(fresh, training, validation, schedule, learning_rate=1e-3, seed=0):
+    model = copy.deepcopy(fresh)
+    method = METHODS["full"](model, CELL)
+    return train(model, method, training, validation, schedule, learning_rate, seed), method.reported_weights()
+
+
+def equal(one, other):
+    return all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_order_is_of_seed_and_step_alone():
+    orders = {seed: [batch_indices(seed, step, 50, 8).tolist() for step in range(12)] for seed in (0, 1)}
+    assert orders[0] != orders[1]
+    assert orders[0][7] == batch_indices(0, 7, 50, 8).tolist()
+    epochs = [sum(orders[0][start : start + 6], []) for start in (0, 6)]
+    assert all(len(set(epoch)) == 48 for epoch in epochs) and epochs[0] != epochs[1]
+    assert batch_indices(0, 3, 5, 8).size == 5
+    with pytest.raises(ValueError, match="at least one example, got 0"):
+        batch_indices(0, 0, 0, 8)
+
+
+def test_seed_decides_the_weights_and_global_state_does_not(fresh, examples):
+    schedule = Schedule(steps=3)
+    before = torch.get_rng_state()
+    _, one = run(fresh, examples, examples, schedule)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(7)
+    _, two = run(fresh, examples, examples, schedule)
+    _, other = run(fresh, examples, examples, schedule, seed=1)
+    assert equal(one, two) and not equal(one, other)
+
+
+def test_state_of_torch_is_given_back():
+    before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with deterministic(0):
+        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
+    assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+
+
+@pytest.mark.parametrize("shape", ["cosine", "constant"])
+def test_schedule_rises_to_its_peak_and_follows_its_shape(shape):
+    schedule = Schedule(steps=100, warmup_steps=10, schedule=shape)
+    factors = [schedule_factor(step, schedule) for step in range(100)]
+    assert factors[:10] == pytest.approx(np.arange(1, 11) / 10)
+    assert factors[10] == 1.0
+    assert factors[-1] == pytest.approx(0.0, abs=1e-3) if shape == "cosine" else set(factors[10:]) == {1.0}
+
+
+def test_validation_labels_never_reach_the_weights(fresh, examples):
+    schedule = Schedule(steps=4, validate_every=2)
+    wrong = Examples(examples.images, (examples.labels + 1) % 10)
+    assert equal(run(fresh, examples, examples, schedule)[1], run(fresh, examples, wrong, schedule)[1])
+
+
+def test_best_checkpoint_is_the_best_on_id_validation(fresh, examples):
+    schedule = Schedule(steps=12, validate_every=3, checkpoint_selection="best_id_val")
+    progress, last = run(fresh, examples, examples, schedule, learning_rate=3e-3)
+    scores = {step: value for step, metric, value in progress.curve if metric == "id_val_accuracy_score"}
+    assert list(scores) == [3, 6, 9, 12]
+    assert progress.best_score == max(scores.values())
+    model = copy.deepcopy(fresh)
+    model.load_state_dict(progress.best_weights)
+    assert accuracy(model, examples.images, examples.labels, "cpu") == progress.best_score
+    assert equal(progress.best_weights, last) == (list(scores.values()).index(progress.best_score) == 3)
+
+
+@pytest.mark.parametrize("clip", [1.0, None])
+def test_divergence_is_an_alarm_with_its_step(fresh, examples, clip):
+    with pytest.raises(Diverged, match=r"the (loss|gradient) is (nan|inf) at step \d+"):
+        run(fresh, examples, examples, Schedule(steps=200, gradient_clip=clip, weight_decay=0.1), learning_rate=1e12)
+
+
+def test_curve_has_losses_and_rates(fresh, examples):
+    progress, _ = run(fresh, examples, examples, Schedule(steps=4))
+    assert [(step, metric) for step, metric, _ in progress.curve] == [
+        (step, metric) for step in (1, 2, 3, 4) for metric in ("loss", "learning_rate")
+    ]
+
+
+def test_logits_are_half_precision_ranked_and_finite(fresh, examples):
+    found = logits(fresh, examples.images)
+    with torch.no_grad():
+        exact = fresh(torch.tensor(examples.images).permute(0, 3, 1, 2).float() / 255)
+    assert found.dtype == np.float16 and found.shape == (60, 10)
+    assert (found.max(axis=1) == 0).all()
+    assert (found.argmax(axis=1) == exact.argmax(dim=1).numpy()).all()
