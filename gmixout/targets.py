@@ -65,22 +65,13 @@ def assign(model: nn.Module, masked: Pattern | None, dense: Pattern | None) -> R
     heads = _head_names(model)
     roles: dict[str, list[Target]] = {"masked": [], "dense": [], "frozen": []}
     for target in targets:
-        is_head = bool(heads & set(target.name.split(".")[:-1])) or any(target.name.startswith(f"{h}.") for h in heads)
-        is_embedding = bool(_EMBEDDINGS.search(target.name)) or any(
-            isinstance(m, nn.Embedding) for m, _ in target.owners
-        )
-        is_matrix = target.parameter.ndim >= 2
-        by_default_dense = is_head or (not is_matrix and not is_embedding)
-        if (
-            _matches(dense, target.name)
-            if dense is not None
-            else by_default_dense and not _matches(masked, target.name)
-        ):
-            roles["dense"].append(target)
-        elif _matches(masked, target.name) if masked is not None else is_matrix and not is_head and not is_embedding:
-            roles["masked"].append(target)
+        default = _default_role(target, heads)
+        if dense is not None:
+            is_dense = _matches(dense, target.name)
         else:
-            roles["frozen"].append(target)
+            is_dense = default == "dense" and not _matches(masked, target.name)
+        is_masked = default == "masked" if masked is None else _matches(masked, target.name)
+        roles["dense" if is_dense else "masked" if is_masked else "frozen"].append(target)
     names = ", ".join(target.name for target in targets)
     for role, pattern in (("masked", masked), ("dense", dense)):
         if pattern is not None and pattern != "" and len(pattern) and not roles[role]:
@@ -91,6 +82,17 @@ def assign(model: nn.Module, masked: Pattern | None, dense: Pattern | None) -> R
             f"name some with masked=...; the model's parameters are: {names or 'none'}"
         )
     return Roles(*(tuple(roles[role]) for role in ("masked", "dense", "frozen")))
+
+
+def _default_role(target: Target, heads: set[str]) -> str:
+    name, is_matrix = target.name, target.parameter.ndim >= 2
+    if heads & set(name.split(".")[:-1]) or any(name.startswith(f"{head}.") for head in heads):
+        return "dense"
+    is_embedding = bool(_EMBEDDINGS.search(name)) or any(isinstance(owner, nn.Embedding) for owner, _ in target.owners)
+    # Within an embedding module biases and norms train, while vectors that are an embedding themselves do not.
+    if not is_matrix and (not is_embedding or name.endswith((".weight", ".bias"))):
+        return "dense"
+    return "frozen" if is_embedding else "masked"
 
 
 def _targets(model: nn.Module) -> Iterator[Target]:

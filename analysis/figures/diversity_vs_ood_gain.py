@@ -106,4 +106,4 @@ def correlation_text(first: pd.Series, second: pd.Series) -> str:
     return f"Spearman {estimate:+.2f} [{low:+.2f}, {high:+.2f}] over {len(pairs)} settings"
 
 
-FIGURE = Figure("Members' diversity against OOD gain", table, draw, (theme.WIDTH_INCHES, 3.5))
+FIGURE = Figure("Members' diversity against OOD gain", table, draw, (theme.WIDTH_INCHES, 3.8))

@@ -15,7 +15,7 @@ from analysis.tables import lever_cells
 
 RESPONSES = ("id_score", "ood_score", "diversity_score")
 COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "learning_rate", "seeds", "diverged", "is_selected",
-           "cells"]  # fmt: skip
+           "is_shared", "cells"]  # fmt: skip
 
 
 def table(records: Records) -> pd.DataFrame:
@@ -69,7 +69,8 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             if row == 0:
                 axes.set_title(f"anchor: {theme.LEVELS.get(str(anchor), str(anchor))}", fontsize=8.5)
             if row == len(responses) - 1:
-                axes.set_xlabel(theme.lever_label("resample_every"))
+                note = "\n(∞: one run for all anchors)" if frame["is_shared"].any() else ""
+                axes.set_xlabel(theme.lever_label("resample_every") + note)
             if column == 0:
                 axes.set_ylabel("mask sparsity p")
         bar = figure.colorbar(image, ax=list(grid[row]), format=theme.percent_ticks(1), aspect=14, pad=0.01)

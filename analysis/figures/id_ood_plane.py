@@ -1,7 +1,5 @@
 """The ID–OOD plane: where each method lands, its WiSE-FT curve, and the cloud of GMixout settings."""
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -104,13 +102,9 @@ def _means(rows: pd.DataFrame, by: list[str], kind: str) -> pd.DataFrame:
     groups = rows.groupby(by, sort=True)
     firsts = groups[["anchor", "resample_every", "sparsity", "learning_rate"]].first()
     means = groups[["id_score", "ood_score"]].mean()
-    cells = groups["cell"].agg(_sorted_names).rename("cells")
+    cells = pd.Series([tuple(sorted(group["cell"])) for _, group in groups], index=means.index, name="cells")
     frame = pd.concat([firsts, means, groups.size().rename("seeds"), cells], axis=1).reset_index()
     return frame.assign(kind=kind)
-
-
-def _sorted_names(names: Any) -> Any:
-    return tuple(sorted(names))
 
 
 FIGURE = Figure("The ID–OOD plane of all methods", table, draw, (theme.WIDTH_INCHES, 5.0))

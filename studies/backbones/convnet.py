@@ -34,14 +34,14 @@ class SmallConvNet(nn.Module):
 
     def __init__(self, widths: tuple[int, ...] = (32, 64, 96), depth: int = 2, classes: int = 10) -> None:
         super().__init__()
-        self.patch_embed = stem(widths)
+        self.stem = stem(widths)
         self.blocks = nn.Sequential(*(Residual(widths[-1]) for _ in range(depth)))
         self.norm = nn.LayerNorm(widths[-1])
         self.head = nn.Linear(widths[-1], classes)
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features ``(N, width)`` of images ``(N, 3, H, W)`` in [0, 1]."""
-        return self.norm(self.blocks(self.patch_embed(centred(images))).mean(dim=(2, 3)))
+        return self.norm(self.blocks(self.stem(centred(images))).mean(dim=(2, 3)))
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits ``(N, classes)`` of images ``(N, 3, H, W)`` in [0, 1]."""

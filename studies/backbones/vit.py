@@ -33,7 +33,7 @@ class SmallViT(nn.Module):
         super().__init__()
         width = widths[-1]
         tokens = (side >> len(widths)) ** 2
-        self.patch_embed = stem(widths)
+        self.stem = stem(widths)
         self.pos_embed = nn.Parameter(0.02 * torch.randn(1, tokens, width))
         self.blocks = nn.Sequential(*(Block(width, heads, qkv_bias=True) for _ in range(depth)))
         self.norm = nn.LayerNorm(width)
@@ -41,7 +41,7 @@ class SmallViT(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Pooled features ``(N, width)`` of images ``(N, 3, side, side)`` in [0, 1]."""
-        tokens = self.patch_embed(centred(images)).flatten(2).transpose(1, 2)
+        tokens = self.stem(centred(images)).flatten(2).transpose(1, 2)
         return self.norm(self.blocks(tokens + self.pos_embed).mean(dim=1))
 
     def forward(self, images: Tensor) -> Tensor:

@@ -34,9 +34,7 @@ class CellSettings(BaseModel):
     levers: dict[str, Any] = Field(default_factory=dict, description="The method's levers, canonical.")
     seed: int = Field(description="Seed of data order and masks.")
     learning_rate: float | None = Field(description="Peak learning rate; None where nothing is trained.")
-    training: Schedule | None = Field(
-        default=Schedule(), description="How it is trained; None where nothing is."
-    )
+    training: Schedule | None = Field(default=Schedule(), description="How it is trained; None where nothing is.")
     evaluation: Evaluation = Field(default=Evaluation(), description="What is evaluated.")
 
     @property

@@ -72,7 +72,9 @@ def explain(error: ValidationError) -> list[str]:
     faults = error.errors()
     places = [fault["loc"] for fault in faults]
     for fault in faults:
-        if fault["type"] == "too_short" and any(fault["loc"] == place[:-1] for place in places):
+        if fault["type"] == "too_short" and any(
+            len(place) > len(fault["loc"]) and place[: len(fault["loc"])] == fault["loc"] for place in places
+        ):
             # The list is only short of the items whose own faults are told anyway.
             continue
         where = ".".join(str(part) for part in fault["loc"]) or "study"

@@ -28,9 +28,7 @@ class Schedule(BaseModel):
         allow_inf_nan=False,
         description="Largest norm of the whole gradient; null switches clipping off.",
     )
-    validate_every: int | None = Field(
-        default=None, ge=1, description="Steps between looks at ID validation; or null."
-    )
+    validate_every: int | None = Field(default=None, ge=1, description="Steps between looks at ID validation; or null.")
     checkpoint_selection: Literal["last", "best_id_val"] = Field(
         default="last",
         description="Report the last weights, or the best by ID validation accuracy; the latter must validate.",
@@ -55,9 +53,7 @@ class Evaluation(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    members: int = Field(
-        default=0, ge=0, description="Sub-networks, evenly spaced over the run, for diversity."
-    )
+    members: int = Field(default=0, ge=0, description="Sub-networks, evenly spaced over the run, for diversity.")
     wise_alphas: tuple[Annotated[float, Field(ge=0, le=1)], ...] = Field(
         default=(), description="WiSE-FT: weights of the FINE-TUNED side, in [0, 1], for methods with wise: true."
     )

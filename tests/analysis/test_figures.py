@@ -110,7 +110,8 @@ def test_files_name_their_records_and_repeat_to_the_byte(small, tmp_path: Path) 
     for one, other in zip(first, again, strict=True):
         assert not one.skipped
         png, svg, csv = one.files
-        assert Image.open(png).info["Source"] == f"records sha256:{fingerprint}"
+        with Image.open(png) as image:
+            assert image.info["Source"] == f"records sha256:{fingerprint}"
         assert fingerprint in svg.read_text()
         xml.etree.ElementTree.parse(svg)
         assert csv.read_text().splitlines()[0] == f"# records sha256:{fingerprint}"

@@ -28,10 +28,12 @@ def claim(folder, **changes):
 
 def test_held_by_one_and_released(tmp_path):
     with Lease(tmp_path) as lease:
-        assert is_leased(tmp_path) and lease.is_held()
+        assert is_leased(tmp_path)
+        assert lease.is_held()
         with pytest.raises(Leased, match=str(os.getpid())), Lease(tmp_path):
             pass
-    assert not is_leased(tmp_path) and holder(tmp_path) is None
+    assert not is_leased(tmp_path)
+    assert holder(tmp_path) is None
 
 
 def test_killed_process_is_succeeded_at_once(tmp_path):

@@ -16,7 +16,10 @@ from studies.settings.levers import LEVERS, canonical_levers
 from studies.settings.points import complete_levers
 from studies.settings.study import BackboneName, MethodName
 
-GRID = {"name": "gmixout", "sweep": {"anchor": ["pretrained", "ema"], "resample_every": [5, math.inf], "sparsity": [0.5]}}
+GRID = {
+    "name": "gmixout",
+    "sweep": {"anchor": ["pretrained", "ema"], "resample_every": [5, math.inf], "sparsity": [0.5]},
+}
 
 
 def study(**changes: Any) -> dict[str, Any]:
@@ -58,7 +61,7 @@ BAD = {
     "learning rate": (study(methods=[{"name": "full", "learning_rates": [-1]}]), ["methods.0.learning_rates.0:", "-1"]),
     "steps": (study(training={"steps": 0}), ["training.steps:", "got 0"]),
     "warm-up": (study(training={"steps": 5, "warmup_steps": 5}), ["training:", "below steps (5)", "got 5"]),
-    "selection without looking": (study(training={"checkpoint_selection": "best_id_val"}), ["training:", "validate_every"]),
+    "blind selection": (study(training={"checkpoint_selection": "best_id_val"}), ["training:", "validate_every"]),
     "one member": (study(evaluation={"members": 1}), ["evaluation:", "at least 2"]),
     "alpha": (study(evaluation={"wise_alphas": [1.5]}), ["evaluation.wise_alphas.0:", "1.5"]),
     "no seeds": (study(seeds=[]), ["seeds:"]),
@@ -90,7 +93,8 @@ def test_unknown_study_lists_presets():
 @pytest.mark.parametrize("name", ["smoke", "levers-quick", "levers-full"])
 def test_presets_are_named_commented_and_balanced(name):
     loaded = load_study(name)
-    assert loaded.name == name and name in preset_names()
+    assert loaded.name == name
+    assert name in preset_names()
     assert study_path(name).read_text().startswith("#")
     cells = loaded.cells("00")
     assert len({cell.identity for cell in cells}) == len(cells)
@@ -106,7 +110,9 @@ def test_presets_are_named_commented_and_balanced(name):
 
 def test_levers_quick_covers_the_issue():
     cells = load_study("levers-quick").cells("00")
-    grid = {(c.levers["anchor"], c.levers["resample_every"], c.levers["sparsity"]) for c in cells if c.method == "gmixout"}
+    grid = {
+        (c.levers["anchor"], c.levers["resample_every"], c.levers["sparsity"]) for c in cells if c.method == "gmixout"
+    }
     assert len(grid) >= 3 * 4 * 4
     assert [len({point[axis] for point in grid}) >= 3 + (axis > 0) for axis in range(3)] == [True] * 3
     for name in ("linear_probe", "full", "mixout", "random_mask"):
@@ -178,5 +184,5 @@ def test_canonical_levers_are_complete_for_the_method(cell):
 
 
 def test_settings_import_no_torch():
-    code = "import sys, studies.settings; studies.settings.load_study('smoke').cells('00'); assert 'torch' not in sys.modules"
+    code = "import sys, studies.settings as s; s.load_study('smoke').cells('00'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)

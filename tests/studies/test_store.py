@@ -103,7 +103,7 @@ def test_unusable_results_folder_is_one_clear_error(tmp_path, obstacle):
 
 def test_retry_rule(store):
     cell = store.cell("c" * 16)
-    again = {kind: False for kind in KINDS} | {PREEMPTED: True, OUT_OF_MEMORY: True, DISK_FULL: True}
+    again = dict.fromkeys(KINDS, False) | {PREEMPTED: True, OUT_OF_MEMORY: True, DISK_FULL: True}
     for kind, expected in again.items():
         cell.fail(Failure(kind, "why"))
         assert cell.may_run() is expected

@@ -44,8 +44,9 @@ def test_order_is_of_seed_and_step_alone():
     orders = {seed: [batch_indices(seed, step, 50, 8).tolist() for step in range(12)] for seed in (0, 1)}
     assert orders[0] != orders[1]
     assert orders[0][7] == batch_indices(0, 7, 50, 8).tolist()
-    epochs = [sum(orders[0][start : start + 6], []) for start in (0, 6)]
-    assert all(len(set(epoch)) == 48 for epoch in epochs) and epochs[0] != epochs[1]
+    epochs = [np.concatenate(orders[0][start : start + 6]).tolist() for start in (0, 6)]
+    assert all(len(set(epoch)) == 48 for epoch in epochs)
+    assert epochs[0] != epochs[1]
     assert batch_indices(0, 3, 5, 8).size == 5
     with pytest.raises(ValueError, match="at least one example, got 0"):
         batch_indices(0, 0, 0, 8)
@@ -59,13 +60,15 @@ def test_seed_decides_the_weights_and_global_state_does_not(fresh, examples):
     torch.rand(7)
     _, two = run(fresh, examples, examples, schedule)
     _, other = run(fresh, examples, examples, schedule, seed=1)
-    assert equal(one, two) and not equal(one, other)
+    assert equal(one, two)
+    assert not equal(one, other)
 
 
 def test_state_of_torch_is_given_back():
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with deterministic(0):
-        assert torch.get_num_threads() == 1 and torch.are_deterministic_algorithms_enabled()
+        assert torch.get_num_threads() == 1
+        assert torch.are_deterministic_algorithms_enabled()
     assert (torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
 
 
@@ -113,6 +116,7 @@ def test_logits_are_half_precision_ranked_and_finite(fresh, examples):
     found = logits(fresh, examples.images)
     with torch.no_grad():
         exact = fresh(torch.tensor(examples.images).permute(0, 3, 1, 2).float() / 255)
-    assert found.dtype == np.float16 and found.shape == (60, 10)
+    assert found.dtype == np.float16
+    assert found.shape == (60, 10)
     assert (found.max(axis=1) == 0).all()
     assert (found.argmax(axis=1) == exact.argmax(dim=1).numpy()).all()

@@ -43,7 +43,7 @@ def test_transformer_names_are_those_of_timm():
     block = ("norm1", "attn.qkv", "attn.proj", "norm2", "mlp.fc1", "mlp.fc2")
     expected = {f"blocks.{i}.{part}.{kind}" for i in (0, 1) for part in block for kind in ("weight", "bias")}
     assert expected == {name for name in names if name.startswith("blocks.")}
-    assert {name.split(".")[0] for name in names} == {"patch_embed", "pos_embed", "blocks", "norm", "head"}
+    assert {name.split(".")[0] for name in names} == {"stem", "pos_embed", "blocks", "norm", "head"}
 
 
 def test_unknown_backbone_is_refused_with_the_valid_names():
