@@ -10,22 +10,26 @@ from analysis.records import LEVERS
 
 PLACE = ["benchmark", "backbone"]
 MAIN_LEVERS = ("anchor", "resample_every", "sparsity")
-LEVEL_ORDER: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "anchor": ("pretrained", "ema", "average", "latest", "zero"),
-    "ema_update": ("episode", "step"),
-    "granularity": ("element", "row", "column", "block"),
-    "count": ("exact", "bernoulli"),
-    "residual": ("reset", "carry"),
-    "moments": ("reset", "carry"),
-    "report": ("anchor", "effective", "student"),
-    "gradient": ("exact", "published"),
-    "decay_to": ("zero", "anchor"),
-})
+LEVEL_ORDER: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "anchor": ("pretrained", "ema", "average", "latest", "zero"),
+        "ema_update": ("episode", "step"),
+        "granularity": ("element", "row", "column", "block"),
+        "count": ("exact", "bernoulli"),
+        "residual": ("reset", "carry"),
+        "moments": ("reset", "carry"),
+        "report": ("anchor", "effective", "student"),
+        "gradient": ("exact", "published"),
+        "decay_to": ("zero", "anchor"),
+    }
+)
 # Levers that have a meaning under one level of another only; when that one moves, they move with it.
-NESTED: Mapping[str, tuple[str, ...]] = MappingProxyType({
-    "anchor": ("ema_decay", "ema_update", "ema_bias_correction"),
-    "granularity": ("group_size", "block_size"),
-})
+NESTED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "anchor": ("ema_decay", "ema_update", "ema_bias_correction"),
+        "granularity": ("group_size", "block_size"),
+    }
+)
 
 
 def with_setting(cells: pd.DataFrame) -> pd.DataFrame:
@@ -106,17 +110,28 @@ def with_shared_runs(frame: pd.DataFrame) -> pd.DataFrame:
 def comparable(frame: pd.DataFrame, lever: str) -> pd.DataFrame:
     """The rows that can tell what a lever does: those of the main design for a main lever.
 
-    For the anchor, endless masks are left out where the anchors share their run.
+    Where anchors share the run of an endless mask, that run says nothing about the anchor and is left out there; it
+    stands under every anchor for the period, and once for every other lever.
     """
     kept = core(frame) if lever in MAIN_LEVERS else frame
-    if lever == "anchor" and "is_shared" in kept and kept["is_shared"].any():
-        kept = kept[~np.isinf(kept["resample_every"])]
-    return kept
+    if not _has_shared_runs(kept) or lever == "resample_every":
+        return kept
+    return kept[~np.isinf(kept["resample_every"])] if lever == "anchor" else kept[~kept["is_shared"]]
 
 
 def other_levers(frame: pd.DataFrame, lever: str) -> list[str]:
-    """The varying levers that a fair comparison of this one's levels must hold fixed."""
-    return [name for name in varying_levers(frame) if name != lever and name not in NESTED.get(lever, ())]
+    """The varying levers that a fair comparison of this one's levels must hold fixed.
+
+    For the period, anchors that share a run are averaged instead: one run under three names is still one observation.
+    """
+    left_out = {lever, *NESTED.get(lever, ())}
+    if lever == "resample_every" and _has_shared_runs(frame):
+        left_out |= {"anchor", *NESTED["anchor"]}
+    return [name for name in varying_levers(frame) if name not in left_out]
+
+
+def _has_shared_runs(frame: pd.DataFrame) -> bool:
+    return "is_shared" in frame and bool(frame["is_shared"].any())
 
 
 def core(frame: pd.DataFrame) -> pd.DataFrame:

@@ -132,7 +132,7 @@ def contrast(
     if not values.size:
         nothing = Interval(float("nan"), float("nan"), float("nan"), level, "seeds and settings", "percentile")
         return Contrast(nothing, replace(nothing, over="seeds", method="t"), 0, 0)
-    interval = replace(crossed_interval([values], rng, level=level, draws=draws), over="seeds and settings")
+    interval = _over_settings(crossed_interval([values], rng, level=level, draws=draws))
     over_seeds = t_interval(np.nanmean(values, axis=1), level)
     return Contrast(interval, over_seeds, int(np.isfinite(values).sum()), len(values))
 
@@ -164,11 +164,14 @@ def level_means(
     intervals = []
     for values in stacked:
         if np.isfinite(values).any():
-            intervals.append(replace(crossed_interval([values.T], rng, level=level, draws=draws),
-                                     over="seeds and settings"))  # fmt: skip
+            intervals.append(_over_settings(crossed_interval([values.T], rng, level=level, draws=draws)))
         else:
             intervals.append(Interval(float("nan"), float("nan"), float("nan"), level, "seeds and settings", "none"))
     return intervals
+
+
+def _over_settings(interval: Interval) -> Interval:
+    return replace(interval, over=interval.over.replace("examples", "settings"))
 
 
 def _at(frame: pd.DataFrame, lever: str, value: object) -> pd.DataFrame:

@@ -138,7 +138,8 @@ def crossed_interval(
         draws: Number of resamples.
 
     Returns:
-        The interval; NaN ends where fewer than two units could vary.
+        The interval; NaN ends where fewer than two units could vary. With a single seed, ``over`` says ``examples``:
+        nothing else was resampled.
 
     Raises:
         ValueError: If there is no part, or shapes, ``over``, ``level`` or ``draws`` do not fit.
@@ -156,6 +157,8 @@ def crossed_interval(
     if over not in ("seeds", "examples", "seeds and examples"):
         raise ValueError(f"over must be seeds, examples or seeds and examples, got {over!r}")
     seeds = len(matrices[0])
+    if seeds == 1 and over == "seeds and examples":
+        over = "examples"
     rows = np.ones((draws, seeds)) if over == "examples" else _weights(seeds, draws, rng)
     means, samples = [], []
     for matrix in matrices:

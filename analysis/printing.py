@@ -15,19 +15,21 @@ import pandas as pd
 from analysis import theme
 
 MISSING = "—"
-_SUMMARY_HEADINGS: Mapping[str, str] = MappingProxyType({
-    "id_score": "ID (%)",
-    "ood_score": "OOD (%)",
-    "worst_domain_score": "worst domain (%)",
-    "corruption_score": "corruption (%)",
-    "gap_error": "ID − OOD (points)",
-    "diversity_score": "diversity (%)",
-    "many_score": "many (%)",
-    "medium_score": "medium (%)",
-    "few_score": "few (%)",
-    "id_difference": "ID − full (points)",
-    "ood_difference": "OOD − full (points)",
-})
+_SUMMARY_HEADINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "id_score": "ID (%)",
+        "ood_score": "OOD (%)",
+        "worst_domain_score": "worst domain (%)",
+        "corruption_score": "corruption (%)",
+        "gap_error": "ID − OOD (points)",
+        "diversity_score": "diversity (%)",
+        "many_score": "many (%)",
+        "medium_score": "medium (%)",
+        "few_score": "few (%)",
+        "id_difference": "ID − full (points)",
+        "ood_difference": "OOD − full (points)",
+    }
+)
 
 
 def printed_summary(summary: pd.DataFrame, digits: int = 1) -> pd.DataFrame:

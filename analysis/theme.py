@@ -25,49 +25,57 @@ class Look:
     marker: str
 
 
-METHODS: Mapping[str, Look] = MappingProxyType({
-    "zero_shot": Look("Zero-shot", "#000000", "*"),
-    "linear_probe": Look("Linear probe", "#56B4E9", "v"),
-    "full": Look("Full fine-tuning", "#D55E00", "s"),
-    "random_mask": Look("Random masking", "#E69F00", "^"),
-    "mixout": Look("Mixout", "#009E73", "D"),
-    "gmixout": Look("GMixout", "#0072B2", "o"),
-})
+METHODS: Mapping[str, Look] = MappingProxyType(
+    {
+        "zero_shot": Look("Zero-shot", "#000000", "*"),
+        "linear_probe": Look("Linear probe", "#56B4E9", "v"),
+        "full": Look("Full fine-tuning", "#D55E00", "s"),
+        "random_mask": Look("Random masking", "#E69F00", "^"),
+        "mixout": Look("Mixout", "#009E73", "D"),
+        "gmixout": Look("GMixout", "#0072B2", "o"),
+    }
+)
 OTHER = ("#CC79A7", "#999999", "#F0E442")
 
-LEVERS: Mapping[str, str] = MappingProxyType({
-    "anchor": "masking anchor",
-    "resample_every": "resampling period k (steps)",
-    "sparsity": "mask sparsity p (fraction held)",
-    "ema_decay": "anchor decay λ",
-    "granularity": "mask granularity",
-    "rescale": "rescaling by 1/(1−p)",
-})
+LEVERS: Mapping[str, str] = MappingProxyType(
+    {
+        "anchor": "masking anchor",
+        "resample_every": "resampling period k (steps)",
+        "sparsity": "mask sparsity p (fraction held)",
+        "ema_decay": "anchor decay λ",
+        "granularity": "mask granularity",
+        "rescale": "rescaling by 1/(1−p)",
+    }
+)
 
-LEVELS: Mapping[str, str] = MappingProxyType({
-    "pretrained": "pretrained",
-    "ema": "EMA",
-    "average": "average",
-    "latest": "latest",
-    "zero": "zero",
-})
+LEVELS: Mapping[str, str] = MappingProxyType(
+    {
+        "pretrained": "pretrained",
+        "ema": "EMA",
+        "average": "average",
+        "latest": "latest",
+        "zero": "zero",
+    }
+)
 
 ANCHOR_MARKERS: Mapping[str, str] = MappingProxyType({
     "pretrained": "s", "ema": "o", "average": "P", "latest": "^", "zero": "X",
 })  # fmt: skip
 
-SCORES: Mapping[str, str] = MappingProxyType({
-    "id_score": "ID accuracy",
-    "ood_score": "OOD accuracy",
-    "worst_domain_score": "worst-domain accuracy",
-    "corruption_score": "corruption accuracy",
-    "gap_error": "ID − OOD",
-    "many_score": "many-shot accuracy",
-    "medium_score": "medium-shot accuracy",
-    "few_score": "few-shot accuracy",
-    "diversity_score": "member disagreement",
-    "ensemble_gain_score": "ensemble gain",
-})
+SCORES: Mapping[str, str] = MappingProxyType(
+    {
+        "id_score": "ID accuracy",
+        "ood_score": "OOD accuracy",
+        "worst_domain_score": "worst-domain accuracy",
+        "corruption_score": "corruption accuracy",
+        "gap_error": "ID − OOD",
+        "many_score": "many-shot accuracy",
+        "medium_score": "medium-shot accuracy",
+        "few_score": "few-shot accuracy",
+        "diversity_score": "member disagreement",
+        "ensemble_gain_score": "ensemble gain",
+    }
+)
 
 COLORMAPS: Mapping[str, str] = MappingProxyType({
     "id_score": "Blues", "ood_score": "Greens", "diversity_score": "Purples",
@@ -75,33 +83,35 @@ COLORMAPS: Mapping[str, str] = MappingProxyType({
 FAINT = "#9A9A9A"
 WIDTH_INCHES = 7.2
 
-_STYLE: Mapping[str, Any] = MappingProxyType({
-    "font.family": "DejaVu Sans",
-    "font.size": 8.5,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.linewidth": 0.7,
-    "grid.color": "#E6E6E6",
-    "grid.linewidth": 0.6,
-    "xtick.labelsize": 7.5,
-    "ytick.labelsize": 7.5,
-    "legend.fontsize": 7.5,
-    "legend.frameon": False,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 5,
-    "figure.dpi": 100,
-    "savefig.dpi": 160,
-    "savefig.facecolor": "white",
-    "svg.hashsalt": "gmixout",
-    "svg.fonttype": "path",
-    "path.simplify": False,
-})
+_STYLE: Mapping[str, Any] = MappingProxyType(
+    {
+        "font.family": "DejaVu Sans",
+        "font.size": 8.5,
+        "axes.titlesize": 9.5,
+        "axes.titleweight": "bold",
+        "axes.titlelocation": "left",
+        "axes.labelsize": 8.5,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "axes.linewidth": 0.7,
+        "grid.color": "#E6E6E6",
+        "grid.linewidth": 0.6,
+        "xtick.labelsize": 7.5,
+        "ytick.labelsize": 7.5,
+        "legend.fontsize": 7.5,
+        "legend.frameon": False,
+        "lines.linewidth": 1.4,
+        "lines.markersize": 5,
+        "figure.dpi": 100,
+        "savefig.dpi": 160,
+        "savefig.facecolor": "white",
+        "svg.hashsalt": "gmixout",
+        "svg.fonttype": "path",
+        "path.simplify": False,
+    }
+)
 # What belongs to the caller's session rather than to the look of a figure.
 _HOST = ("backend", "backend_fallback", "interactive", "toolbar", "timezone")
 
@@ -145,6 +155,6 @@ def score_label(score: str, unit: str = " (%)") -> str:
     return SCORES.get(score, score.removesuffix("_score").replace("_", " ")) + unit
 
 
-def percent_ticks(digits: int = 0) -> FuncFormatter:
-    """Tick labels in percent for an axis whose data are fractions."""
-    return FuncFormatter(lambda value, _: f"{100 * value:.{digits}f}")
+def percent_ticks() -> FuncFormatter:
+    """Tick labels in percent for an axis whose data are fractions, with as many decimals as its ticks need."""
+    return FuncFormatter(lambda value, _: f"{round(100 * value, 6):g}".replace("-", "−"))

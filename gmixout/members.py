@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from gmixout.form import Form
+from gmixout.reference import mix
 from gmixout.sparse import SparseForm
 
 Record = Literal["none", "all"] | int
@@ -109,4 +110,4 @@ def fresh_weight(form: Form, draw: int, key: int) -> Tensor:
     anchor = form.anchor_weight()
     keep = plan.keep(draw, anchor.device)
     with torch.no_grad():
-        return torch.where(keep, form.stretched(form.student_weight(), anchor), anchor)
+        return mix(form.student_weight(), anchor, keep, form.settings.scale)

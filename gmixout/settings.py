@@ -124,20 +124,20 @@ class Settings:
 
     @classmethod
     def mixout(cls, sparsity: float = 0.9, **changes: Any) -> "Settings":
-        """Mixout (Lee, Cho, Kang, ICLR 2020): anchored at the pretrained weights, a new mask at every step.
+        """Mixout (Lee, Cho, Kang, ICLR 2020): anchored at the pretrained weights, a new coin-flip mask at every step.
 
         Example:
-            >>> Settings.mixout(0.8, count="bernoulli", gradient="published").resample_every
+            >>> Settings.mixout(0.8, gradient="published").resample_every
             1
         """
         point: dict[str, Any] = {"anchor": "pretrained", "resample_every": 1, "residual": "carry"}
-        point |= {"moments": "carry", "report": "student"}
+        point |= {"count": "bernoulli", "moments": "carry", "report": "student"}
         return cls(sparsity=sparsity, **(point | changes))
 
     @classmethod
     def hr_mixout(cls, sparsity: float = 0.9, **changes: Any) -> "Settings":
         """HR-Mixout (arXiv 2510.06955): Mixout per element (ViT) or per output filter (``granularity="row"``)."""
-        return cls.mixout(sparsity, **({"count": "bernoulli", "gradient": "published"} | changes))
+        return cls.mixout(sparsity, **({"gradient": "published"} | changes))
 
     @classmethod
     def random_mask(cls, sparsity: float = 0.9, **changes: Any) -> "Settings":

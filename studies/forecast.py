@@ -94,7 +94,7 @@ def _step_s(fresh: nn.Module, cell: CellSettings, images: object) -> float:
     model = copy.deepcopy(fresh)
     method = METHODS[cell.method](model, cell)
     assert cell.training is not None
-    optimizer = torch.optim.AdamW(method.parameter_groups(cell.training.weight_decay), lr=1e-6)
+    optimizer = torch.optim.AdamW(method.parameter_groups(cell.training.weight_decay), lr=1e-6, fused=True)
     batch = to_input(images[: cell.training.batch_size])  # type: ignore[index]
     labels = torch.zeros(len(batch), dtype=torch.int64)
     # Whole episodes, if short, so that each timed step carries its share of the resampling.

@@ -1,6 +1,7 @@
 """A study with its results folder: what every command starts from. Needs no torch."""
 
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +12,7 @@ from studies import benchmarks
 from studies.costs import seconds, split_sizes, work_of
 from studies.messages import OBJECTIVE
 from studies.settings import CellSettings, StudySettings, load_study
-from studies.store import CellFolder, State, Store
+from studies.store import SETTINGS, CellFolder, State, Store
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,18 @@ class Opened:
         return self.study.cells(benchmarks.load(self.study.benchmark).manifest)
 
     @cached_property
+    def stored_cells(self) -> tuple[CellSettings, ...]:
+        """The cells with the manifest that results already have: quick, for looking at them only."""
+        for identity in self.store.identities():
+            try:
+                cell = CellSettings.from_canonical((self.store.cell(identity).path / SETTINGS).read_text())
+            except (OSError, ValueError):
+                continue
+            if cell.benchmark == self.study.benchmark:
+                return self.study.cells(cell.manifest)
+        return self.cells
+
+    @cached_property
     def work(self) -> dict[str, float]:
         """Seconds of every cell on one core of a small machine: a measure for progress."""
         sizes = split_sizes(benchmarks.load(self.study.benchmark))
@@ -41,9 +54,9 @@ class Opened:
         """The folder of a cell."""
         return self.store.cell(cell.identity)
 
-    def states(self) -> dict[str, State]:
+    def states(self, cells: Iterable[CellSettings] | None = None) -> dict[str, State]:
         """Where every cell stands, by identity."""
-        return {cell.identity: self.folder(cell).state() for cell in self.cells}
+        return {cell.identity: self.folder(cell).state() for cell in (self.cells if cells is None else cells)}
 
     def counts(self) -> Counter[State]:
         """How many cells stand where."""

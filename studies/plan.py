@@ -48,13 +48,14 @@ class Plan:
     ) -> None:
         self._parameters = {cell.identity: _parameters(cell) for cell in cells}
         self._choices = _choices(self._parameters.values())
+        self._wanted = list(waiting)
         self._trials: dict[str, optuna.Trial] = {}
         design = hashlib.sha256(json.dumps(sorted(self._parameters)).encode()).hexdigest()[:8]
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._study = _open(folder / JOURNAL, f"{name}-{design}")
-        self._mirror(done, set(waiting), set(running))
+        self._mirror(done, set(running))
         known = {trial.user_attrs.get("cell") for trial in self._in_state(TrialState.WAITING)}
-        for identity in waiting:
+        for identity in self._wanted:
             if identity not in known:
                 self.enqueue(identity)
 
@@ -67,8 +68,8 @@ class Plan:
         while self._in_state(TrialState.WAITING):
             trial = self._study.ask()
             identity = trial.user_attrs.get("cell")
-            if identity not in self._parameters:
-                # Another process emptied the queue in between, and Optuna made a trial up.
+            if identity not in self._wanted:
+                # Left over from an earlier run, or made up by Optuna since another run emptied the queue in between.
                 self._study.tell(trial, state=TrialState.FAIL)
                 continue
             for name in self._parameters[identity]:
@@ -80,43 +81,50 @@ class Plan:
     def finish(self, identity: str, scalars: Mapping[str, float]) -> None:
         """Mirrors the scalars of a cell that is done; ``OBJECTIVE`` is the trial's value."""
         trial = self._trials.pop(identity, None)
-        if trial is not None:
-            for name, value in scalars.items():
-                trial.set_user_attr(name, value)
-            self._study.tell(trial, scalars[OBJECTIVE])
+        if trial is None or not self._close(trial, scalars, scalars[OBJECTIVE], TrialState.COMPLETE):
+            self._add(identity, scalars)
 
     def fail(self, identity: str, kind: str) -> None:
         """Notes that a cell failed, with the failure's kind, or was given back."""
         trial = self._trials.pop(identity, None)
         if trial is not None:
-            trial.set_user_attr("failure", kind)
-            self._study.tell(trial, state=TrialState.FAIL)
+            self._close(trial, {"failure": kind}, None, TrialState.FAIL)
+
+    def _close(self, trial: optuna.Trial, facts: Mapping[str, Any], value: float | None, state: TrialState) -> bool:
+        try:
+            for name, fact in facts.items():
+                trial.set_user_attr(name, fact)
+            self._study.tell(trial, value, state)
+        except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
+            # Another run of the study took it for abandoned; the lease keeps the cell from being run twice all the same.
+            return False
+        return True
+
+    def _add(self, identity: str, scalars: Mapping[str, float]) -> None:
+        names = self._parameters[identity]
+        choices: dict[str, optuna.distributions.BaseDistribution] = {
+            name: optuna.distributions.CategoricalDistribution(self._choices[name]) for name in names
+        }
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                params=dict(names),
+                distributions=choices,
+                value=scalars[OBJECTIVE],
+                user_attrs={"cell": identity, **scalars},
+            )
+        )
 
     def _in_state(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states)
 
-    def _mirror(self, done: Mapping[str, Mapping[str, float]], waiting: set[str], running: set[str]) -> None:
+    def _mirror(self, done: Mapping[str, Mapping[str, float]], running: set[str]) -> None:
         complete = {trial.user_attrs.get("cell") for trial in self._in_state(TrialState.COMPLETE)}
-        for trial in self._in_state(TrialState.RUNNING, TrialState.WAITING):
-            identity = trial.user_attrs.get("cell")
-            is_abandoned = trial.state == TrialState.RUNNING and identity not in running
-            if is_abandoned or (trial.state == TrialState.WAITING and identity not in waiting):
-                if trial.state == TrialState.WAITING:
-                    self._study._storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
-                self._study.tell(trial.number, state=TrialState.FAIL)
+        for trial in self._in_state(TrialState.RUNNING):
+            if trial.user_attrs.get("cell") not in running:
+                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
         for identity, scalars in done.items():
             if identity not in complete and math.isfinite(scalars.get(OBJECTIVE, math.nan)):
-                names = self._parameters[identity]
-                self._study.add_trial(
-                    optuna.trial.create_trial(
-                        params=dict(names),
-                        distributions={
-                            name: optuna.distributions.CategoricalDistribution(self._choices[name]) for name in names
-                        },
-                        value=scalars[OBJECTIVE],
-                        user_attrs={"cell": identity, **scalars},
-                    )
-                )
+                self._add(identity, scalars)
 
 
 def _parameters(cell: CellSettings) -> dict[str, Any]:

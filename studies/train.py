@@ -106,7 +106,7 @@ def train(
     """
     with deterministic(seed, device):
         groups = method.parameter_groups(schedule.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=learning_rate) if groups else None
+        optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True) if groups else None
         progress = _load(checkpointing.path, method, optimizer, device)
         if optimizer is None:
             return progress

@@ -6,12 +6,14 @@ from types import MappingProxyType
 from analysis.figures import corruption_severity, diversity_vs_ood_gain, heatmaps, id_ood_plane, lever_panels
 from analysis.figures.figure import Figure, NothingToDraw
 
-FIGURES: Mapping[str, Figure] = MappingProxyType({
-    "id_ood_plane": id_ood_plane.FIGURE,
-    "lever_panels": lever_panels.FIGURE,
-    "heatmaps": heatmaps.FIGURE,
-    "diversity_vs_ood_gain": diversity_vs_ood_gain.FIGURE,
-    "corruption_severity": corruption_severity.FIGURE,
-})
+FIGURES: Mapping[str, Figure] = MappingProxyType(
+    {
+        "id_ood_plane": id_ood_plane.FIGURE,
+        "lever_panels": lever_panels.FIGURE,
+        "heatmaps": heatmaps.FIGURE,
+        "diversity_vs_ood_gain": diversity_vs_ood_gain.FIGURE,
+        "corruption_severity": corruption_severity.FIGURE,
+    }
+)
 
 __all__ = ["FIGURES", "Figure", "NothingToDraw"]

@@ -57,7 +57,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         # Side by side, so that bars of methods that are level do not hide each other.
         x = ours["severity"] + 0.05 * (position - (len(methods) - 1) / 2)
         for axes, name in ((left, "score"), (right, "difference")):
-            low, high = (("lowest", "highest") if name == "score" else ("difference_lowest", "difference_highest"))
+            low, high = ("lowest", "highest") if name == "score" else ("difference_lowest", "difference_highest")
             if name == "difference" and method == "full":
                 axes.axhline(0.0, color=look.color, lw=1.2, zorder=1)
                 continue

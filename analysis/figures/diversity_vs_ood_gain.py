@@ -72,7 +72,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
                     points.set(facecolor="none", edgecolor=points.to_rgba(colors), linewidth=1.2)
         axes.set(xlabel=theme.score_label("diversity_score", ", OOD (%)"), ylabel=label)
         axes.xaxis.set_major_formatter(theme.percent_ticks())
-        axes.yaxis.set_major_formatter(theme.percent_ticks(1))
+        axes.yaxis.set_major_formatter(theme.percent_ticks())
         axes.set_title(correlation_text(frame["diversity_score"], frame[gain]), fontweight="normal", fontsize=8)
     if points is not None:
         bar = figure.colorbar(points, ax=list(panels), ticks=range(len(values)), shrink=0.7, aspect=18, pad=0.02)

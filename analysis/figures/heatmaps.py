@@ -73,7 +73,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
                 axes.set_xlabel(theme.lever_label("resample_every") + note)
             if column == 0:
                 axes.set_ylabel("mask sparsity p")
-        bar = figure.colorbar(image, ax=list(grid[row]), format=theme.percent_ticks(1), aspect=14, pad=0.01)
+        bar = figure.colorbar(image, ax=list(grid[row]), format=theme.percent_ticks(), aspect=14, pad=0.01)
         bar.set_label(theme.score_label(response))
         bar.outline.set_visible(False)  # type: ignore[operator]
     figure.suptitle("GMixout over period and sparsity, mean over seeds (%); framed: chosen on ID validation",

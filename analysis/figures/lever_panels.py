@@ -88,7 +88,8 @@ def _draw_panel(frame: pd.DataFrame, axes: Axes) -> None:
     color = theme.look("gmixout").color
     settings = frame[frame["kind"].eq("setting")]
     # A fixed fan instead of random jitter: the same records must give the same picture.
-    fan = settings.groupby("position").cumcount() / settings.groupby("position")["estimate"].transform("size") - 0.5
+    groups = settings.groupby("position")["estimate"]
+    fan = (groups.cumcount() + 0.5) / groups.transform("size") - 0.5
     axes.plot(settings["position"] + 0.3 * fan, settings["estimate"], ".", color=theme.FAINT, ms=2.5, alpha=0.6)
     means = frame[frame["kind"].eq("level")].sort_values("position")
     spread = np.abs(means[["low", "high"]].to_numpy(dtype=float).T - means["estimate"].to_numpy())

@@ -1,5 +1,7 @@
 """`gmixout study run`: pretrain once, run what is missing, close with records, figures and the summary."""
 
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +12,7 @@ from studies.commands.summary import print_summary
 from studies.failures import KINDS
 from studies.opened import Opened
 from studies.plan import Plan
-from studies.progress import display
+from studies.progress import display, spoken
 from studies.runner import Outcome, Runner
 from studies.store import ResultsError, State
 
@@ -53,7 +55,9 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
         runner = Runner(
             opened.store, plan, cells, opened.work, opened.study.execution, display(console), choices.workers
         )
+        started_at = time.monotonic()
         outcome = runner.run(waiting)
+        say(console, f"this run: {len(outcome.finished)} cells done in {spoken(time.monotonic() - started_at)}")
     else:
         outcome = Outcome()
         console.print("every cell is done or has failed for good; nothing to run", highlight=False)
@@ -109,8 +113,6 @@ def require_space(folder: Path) -> None:
     Raises:
         ResultsError: If too little space is left for even a few cells.
     """
-    import shutil
-
     free = shutil.disk_usage(folder).free
     if free < LOW_SPACE_BYTES:
         raise ResultsError(

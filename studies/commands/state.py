@@ -55,19 +55,20 @@ def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_fore
 
 def status(opened: Opened, console: Console, is_json: bool) -> None:
     """Prints how many cells are done, running, failed (by kind), started and missing."""
-    states = opened.states()
+    cells = opened.stored_cells
+    states = opened.states(cells)
     counts = Counter(states.values())
     failures = Counter(
         failure.kind
-        for cell in opened.cells
+        for cell in cells
         if states[cell.identity] is State.FAILED and (failure := opened.folder(cell).failure())
     )
-    running = [cell for cell in opened.cells if states[cell.identity] is State.RUNNING]
+    running = [cell for cell in cells if states[cell.identity] is State.RUNNING]
     if is_json:
         facts = {
             "study": opened.study.name,
             "results": str(opened.store.root),
-            "cells": len(opened.cells),
+            "cells": len(cells),
             **{state.value: counts[state] for state in State},
             "failures": dict(failures),
             "running_cells": [cell.identity for cell in running],

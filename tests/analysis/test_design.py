@@ -8,12 +8,13 @@ from analysis.design import (
     core,
     level_label,
     ordered_levels,
+    other_levers,
     varying_levers,
     with_setting,
     with_shared_runs,
 )
 from analysis.records import Records, cells_frame
-from analysis.tables import lever_cells
+from analysis.tables import lever_cells, lever_effects
 from tests.analysis.synthetic import fabricate
 
 
@@ -61,6 +62,16 @@ def test_an_endless_mask_is_listed_under_every_anchor() -> None:
     assert endless.groupby(["sparsity", "run"])["cell"].nunique().eq(1).all()
     assert np.isfinite(comparable(cells, "anchor")["resample_every"]).all()
     assert len(comparable(cells, "resample_every")) == len(cells)
+    assert not comparable(cells, "sparsity")["is_shared"].any()
+    assert other_levers(cells, "resample_every") == ["sparsity"]
+    assert other_levers(cells, "sparsity") == ["anchor", "resample_every"]
+
+
+def test_a_shared_run_counts_once() -> None:
+    effects = lever_effects(fabricate(shared=True), draws=200)
+    pairs = effects[effects["response"].eq("ood_score")].groupby("lever")["pairs"].max()
+    assert pairs.to_dict() == {"anchor": 3 * 4 * 2, "resample_every": 4 * 2, "sparsity": (3 * 3 + 1) * 2}
+    assert effects["partial_eta_squared"].notna().all()
 
 
 def test_nothing_is_shared_where_each_anchor_has_its_run(records) -> None:

@@ -86,6 +86,13 @@ def test_parts_weigh_equally_whatever_their_size() -> None:
     assert worst.estimate == 0.0
 
 
+def test_one_seed_says_examples() -> None:
+    found = crossed_interval([[[1.0, 0.0, 1.0]]], np.random.default_rng(0))
+    assert found.over == "examples"
+    assert found.low < found.high
+    assert np.isnan(crossed_interval([[[1.0]]], np.random.default_rng(0)).low)
+
+
 def test_missing_entries_are_left_out() -> None:
     matrix = np.array([[1.0, np.nan, 0.0], [1.0, 1.0, np.nan]])
     assert crossed_interval([matrix], np.random.default_rng(0)).estimate == pytest.approx(0.75)

@@ -1,14 +1,18 @@
 """One cache of pretrained models for all tests of the runner, kept between runs of the tests."""
 
+import json
 import os
 from collections.abc import Iterator
+from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
+from filelock import FileLock
 
 from studies.lease import Lease
 from studies.settings import CellSettings, load_study
 from studies.store import CellFolder
-from tests.studies.running import Silent
+from tests.studies.running import Silent, gmixout
 
 
 @pytest.fixture(scope="session")
@@ -31,6 +35,23 @@ def cells(cache: str) -> dict[str, CellSettings]:
     found = load_study("smoke").cells(benchmarks.load("digits").manifest)
     return {f"{cell.method}-{cell.levers['anchor']}" if cell.method == "gmixout" else cell.method: cell
             for cell in found}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def finished(
+    cells: dict[str, CellSettings], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, CompletedProcess[str]]:
+    """The preset `smoke`, run to its end by the real command line, once for all workers of pytest."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    folder, kept = shared / "smoke", shared / "smoke.json"
+    with FileLock(shared / "smoke.lock"):
+        if not kept.exists():
+            folder.mkdir()
+            ended = gmixout("study", "run", "smoke", "--workers", "2", cwd=folder)
+            kept.write_text(json.dumps(vars(ended)))
+    return folder, CompletedProcess(**json.loads(kept.read_text()))
 
 
 @pytest.fixture

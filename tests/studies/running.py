@@ -5,7 +5,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,17 @@ from studies.messages import Moving
 from studies.settings import CellSettings, study_path
 from studies.store import CellFolder
 
-BLOCK_TORCH = "import sys; sys.modules['torch'] = None; "
+WITHOUT_TORCH = """
+import sys
+from importlib.machinery import PathFinder
+
+class Blind(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] == "torch" else super().find_spec(name, path, target)
+
+sys.meta_path = [Blind if finder is PathFinder else finder for finder in sys.meta_path]
+"""
 MAIN = "import sys; from studies.__main__ import main; sys.argv = ['gmixout', *sys.argv[1:]]; main()"
 
 
@@ -42,8 +53,8 @@ class KillsItself(Silent):
 
 def gmixout(*arguments: str, cwd: Path, has_torch: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess:
     """Runs the command line to its end."""
-    code = MAIN if has_torch else BLOCK_TORCH + MAIN
-    command = [sys.executable, "-W", "error", "-c", code, *arguments] if has_torch is False else _module(arguments)
+    blind = [sys.executable, "-c", WITHOUT_TORCH + MAIN, *arguments]
+    command = _module(arguments) if has_torch else blind
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, env=_environment())
 
 
@@ -58,6 +69,16 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen:
         env=_environment(),
         start_new_session=True,
     )
+
+
+@contextmanager
+def killed_at_last(*processes: subprocess.Popen) -> Iterator[None]:
+    """Leaves no process behind, however a test ends."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            process.kill()
 
 
 def wait_for(condition: Callable[[], Any], timeout_s: float = 90) -> Any:
