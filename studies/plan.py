@@ -96,7 +96,7 @@ class Plan:
                 trial.set_user_attr(name, fact)
             self._study.tell(trial, value, state)
         except (optuna.exceptions.UpdateFinishedTrialError, ValueError):
-            # Another run of the study took it for abandoned; the lease keeps the cell from being run twice all the same.
+            # Another run of the study took it for abandoned; all the same the lease keeps the cell from running twice.
             return False
         return True
 

@@ -31,13 +31,11 @@ class Outcome:
         finished: Cells done by this run.
         failures: Cells that failed in this run and were not mended by another attempt.
         is_stopped: Whether it was asked to stop before the end.
-        elsewhere: Cells left to other processes that hold them.
     """
 
     finished: list[str] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
     is_stopped: bool = False
-    elsewhere: list[str] = field(default_factory=list)
 
     @property
     def disk_full(self) -> Failure | None:
@@ -79,8 +77,10 @@ class Runner:
         self._running: dict[int, str] = {}
         self._fractions: dict[int, float] = {}
         self._attempts: dict[str, int] = {}
-        self._over: list[str] = []
-        self._postponed: list[str] = []
+        self._open: dict[str, None] = {}
+        self._total_work = 0.0
+        self._is_shared = False
+        self._cells_to_run = 0
         self._outcome = Outcome()
         self._stop = threading.Event()
 
@@ -90,9 +90,11 @@ class Runner:
         Args:
             waiting: Identities of the cells to run, for the count and the remaining time.
         """
-        waiting = list(waiting)
-        self._display.start(len(waiting), sum(self._work[identity] for identity in waiting))
-        pool = Pool(min(self._workers, max(1, len(waiting))))
+        self._open = dict.fromkeys(waiting)
+        self._cells_to_run = len(self._open)
+        self._total_work = self._open_work()
+        self._display.start(self._cells_to_run, self._total_work)
+        pool = Pool(min(self._workers, max(1, self._cells_to_run)))
         patience_s = STOP_PATIENCE_S
         try:
             with _asked_to_stop(self._stop):
@@ -102,7 +104,6 @@ class Runner:
         finally:
             pool.close(patience_s)
             self._display.stop()
-        self._outcome.elsewhere = self._postponed
         return self._outcome
 
     def _serve(self, pool: Pool) -> None:
@@ -114,7 +115,7 @@ class Runner:
                 pool.stop()
             if not is_told:
                 self._fill(pool)
-            if not self._running and (is_told or not self._postponed):
+            if not self._running and (is_told or not self._open):
                 return
             for slot, message in pool.receive(LISTEN_S):
                 self._hear(pool, slot, message)
@@ -145,13 +146,24 @@ class Runner:
                 continue
 
     def _next(self) -> str | None:
-        identity = self._plan.next()
-        if identity is None:
-            free = [name for name in self._postponed if self._store.cell(name).state() is not State.RUNNING]
-            if free:
-                self._postponed.remove(free[0])
-            return free[0] if free else None
-        return identity
+        while (identity := self._plan.next()) is not None:
+            if identity in self._open:
+                return identity
+            self._plan.fail(identity, "done elsewhere")
+        # The queue may have lost a cell to another run of the study that gave it back; the folders know.
+        for identity in list(self._open):
+            if identity in self._running.values():
+                continue
+            folder = self._store.cell(identity)
+            state = folder.state(self._stale_after_s)
+            if state is State.DONE or (state is State.FAILED and not folder.may_run()):
+                self._settle(identity)
+            elif state is not State.RUNNING:
+                return identity
+        return None
+
+    def _settle(self, identity: str) -> None:
+        self._open.pop(identity, None)
 
     def _hear(self, pool: Pool, slot: Slot, message: object) -> None:
         identity = self._running.get(slot.number)
@@ -173,12 +185,12 @@ class Runner:
             self._outcome.finished.append(identity)
             self._outcome.failures.pop(identity, None)
             self._plan.finish(identity, message.scalars)
-            self._over.append(identity)
+            self._settle(identity)
         elif isinstance(message, Failed):
             self._fail(identity, message.failure)
         elif isinstance(message, Released):
             self._release(identity, message)
-        self._display.end(slot.number, len(self._over), self._done())
+        self._display.end(slot.number, self._cells_to_run - len(self._open), self._done())
 
     def _fail(self, identity: str, failure: Failure) -> None:
         self._plan.fail(identity, failure.kind)
@@ -186,7 +198,7 @@ class Runner:
         label = self._cells[identity].label
         if failure.kind == DISK_FULL:
             self._outcome.failures[identity] = failure
-            self._over.append(identity)
+            self._settle(identity)
             self._stop.set()
         elif failure.kind in RETRIED and self._attempts[identity] < ATTEMPTS:
             self._display.say(f"{identity} {label}: {failure.kind} ({failure.message}); it is tried again")
@@ -194,18 +206,17 @@ class Runner:
         else:
             self._display.say(f"{identity} {label}: {failure.kind} ({failure.message})")
             self._outcome.failures[identity] = failure
-            self._over.append(identity)
+            self._settle(identity)
 
     def _release(self, identity: str, message: Released) -> None:
         self._plan.fail(identity, "given back")
         if not message.is_held_elsewhere:
             return
         if self._store.cell(identity).is_done:
-            self._over.append(identity)
-        else:
-            if not self._postponed:
-                self._display.say("another process works on some of the cells; they are looked at again at the end")
-            self._postponed.append(identity)
+            self._settle(identity)
+        elif not self._is_shared:
+            self._is_shared = True
+            self._display.say("another process works on some of the cells; they are looked at again at the end")
 
     def _bury(self, identity: str, how: str) -> Failed | Released:
         folder = self._store.cell(identity)
@@ -224,7 +235,10 @@ class Runner:
 
     def _done(self) -> float:
         moving = sum(self._work[self._running[slot]] * part for slot, part in self._fractions.items())
-        return moving + sum(self._work[identity] for identity in self._over)
+        return self._total_work - self._open_work() + moving
+
+    def _open_work(self) -> float:
+        return sum(self._work[identity] for identity in self._open)
 
 
 @contextmanager

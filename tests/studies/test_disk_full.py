@@ -1,6 +1,7 @@
 """A disk that runs full is one clear error; what was computed stays, and the same command goes on."""
 
 import errno
+import itertools
 import os
 import shutil
 import subprocess
@@ -35,11 +36,8 @@ def fill(folder: Path) -> Path:
     """Takes every byte that is left."""
     ballast = folder / "ballast"
     with open(ballast, "wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(2**16))
-        except OSError as error:
-            assert error.errno == errno.ENOSPC
+        with pytest.raises(OSError, match="No space left"):
+            file.writelines(itertools.repeat(bytes(2**16)))
     return ballast
 
 
@@ -68,10 +66,8 @@ def test_real_disk_that_runs_full(cells, tmp_path, small_disk, run_cell):
     assert len(again.stderr.splitlines()) == 1
     ballast.unlink()
     assert trained.may_run()
-    shorter = os.stat(trained.path / CHECKPOINT).st_mtime
     run_cell(trained, found[1])
     assert trained.state() is State.DONE
-    assert shorter > 0
 
 
 def test_failed_write_in_a_worker_is_of_the_kind_disk_full(cells, tmp_path, monkeypatch):
