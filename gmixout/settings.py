@@ -36,7 +36,8 @@ class Settings:
         group_size: Input features that share a fate under ``column``, from 1.
         block_size: Side of a tile under ``block``, 64 or 128.
         count: ``exact`` keeps the same number of units in every episode; ``bernoulli`` flips a coin for each.
-        residual: Δ at a new mask: ``reset`` restarts it at 0 (sparse in memory), ``carry`` keeps the student's weights.
+        residual: Δ at a new mask: ``reset`` restarts it at 0 (sparse in memory), ``carry`` keeps the student's weights;
+            see `residual_growth` for where that is unstable.
         rescale: Whether the residual is multiplied by 1 / (1 - p), as in Mixout.
         moments: The optimiser's state at a new mask: ``reset`` to zero, or ``carry`` (in the sparse form entries that
             leave the mask forget theirs).
@@ -97,6 +98,21 @@ class Settings:
     def scale(self) -> float:
         """The factor c of the residual: ``1 / (1 - sparsity)`` if ``rescale``, else 1."""
         return 1.0 / (1.0 - self.sparsity) if self.rescale else 1.0
+
+    @property
+    def residual_growth(self) -> float:
+        r"""The factor :math:`|1 - (1 - \lambda) c|` by which a carried residual changes when its entry is absorbed.
+
+        Above 1 the residual grows with every episode that keeps the entry, and the run diverges sooner or later.
+
+        Example:
+            >>> Settings(anchor="latest", residual="carry", sparsity=0.75).residual_growth
+            3.0
+        """
+        is_moving = self.anchor in ("ema", "latest") and self.resample_every != math.inf
+        if self.residual == "reset" or not is_moving or self.follows_steps or self.ema_bias_correction:
+            return 0.0
+        return abs(1.0 - (1.0 - self.old_anchor_weight(0)) * self.scale)
 
     @property
     def follows_steps(self) -> bool:

@@ -139,3 +139,19 @@ def test_the_two_forms_hold_the_same_mathematics(anchor, rescale, monkeypatch):
     sparse = merged(settings)
     monkeypatch.setattr("gmixout.attachment.is_sparse", lambda plan: False)
     assert_close(sparse, merged(settings))
+
+
+def test_carried_residuals_grow_by_the_stated_factor(caplog):
+    settings = Settings(anchor="latest", residual="carry", sparsity=0.75, resample_every=1, moments="carry", seed=3)
+    method = run(settings, steps=1, optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.0))
+    assert "carried residuals grow 3 times" in caplog.text
+    form = method.forms[0]
+    form.finished = None
+    with torch.no_grad():
+        form.weight.add_(1.0)
+    residual = form.student_weight() - form.anchor_weight()
+    keep = form.keep.clone()
+    form.end_episode()
+    after = form._student - form.anchor
+    torch.testing.assert_close(after[keep], -3.0 * residual[keep])
+    torch.testing.assert_close(after[~keep], residual[~keep])
