@@ -1,5 +1,6 @@
 """A study with its results folder: what every command starts from. Needs no torch."""
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,10 +23,12 @@ class Opened:
     Attributes:
         study: The settings.
         store: The results folder.
+        arguments: What to type after ``gmixout study run`` to get this study again.
     """
 
     study: StudySettings
     store: Store
+    arguments: str
 
     @cached_property
     def cells(self) -> tuple[CellSettings, ...]:
@@ -79,7 +82,9 @@ def open_study(study: str, results: Path | None) -> Opened:
         StudyError: If the study's file is missing or wrong.
     """
     settings = load_study(study)
-    return Opened(settings, Store(results if results is not None else Path("results") / settings.name))
+    if results is None:
+        return Opened(settings, Store(Path("results") / settings.name), shlex.quote(study))
+    return Opened(settings, Store(results), shlex.join([study, "--results", str(results)]))
 
 
 def _scalars(folder: Path) -> dict[str, float]:

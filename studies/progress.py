@@ -28,7 +28,7 @@ def spoken(seconds: float) -> str:
 
 
 class Clock:
-    """Remaining time of the study from the work done since the start.
+    """Remaining time of the study, from how fast the work has gone since the first of it was heard of.
 
     Args:
         total: The whole work, in any unit.
@@ -38,20 +38,25 @@ class Clock:
     def __init__(self, total: float, now: Callable[[], float] = time.monotonic) -> None:
         self.total = total
         self._now = now
-        self._started_at = now()
+        # Workers take seconds to start; counting them would foretell hours from the first moments.
+        self._first: tuple[float, float] | None = None
 
     def remaining_s(self, done: float) -> float | None:
-        """Seconds left once ``done`` of the work is done; None while too little is known.
+        """Seconds left once ``done`` of the work is done; None while less than a hundredth was seen being done.
 
         Example:
             >>> clock = Clock(10.0, now=iter([0.0, 30.0]).__next__)
-            >>> clock.remaining_s(done=6.0)
-            20.0
+            >>> clock.remaining_s(done=1.0)
+            >>> clock.remaining_s(done=7.0)
+            15.0
         """
-        elapsed = self._now() - self._started_at
-        if done <= 0 or done < 0.002 * self.total:
+        now = self._now()
+        if self._first is None:
+            self._first = (now, done)
+        began_at, before = self._first
+        if done - before < 0.01 * self.total:
             return None
-        return elapsed * (self.total - done) / done
+        return (now - began_at) * (self.total - done) / (done - before)
 
 
 class Display(Protocol):
@@ -98,14 +103,16 @@ class Plain:
         if slot in self._running:
             label, started_at, _ = self._running[slot]
             self._running[slot] = (label, started_at, moving)
+        left = self._clock.remaining_s(done)
         if time.monotonic() - self._said_at >= self._every_s:
-            self._tell(done)
+            self._tell(left)
 
     def end(self, slot: int, cells: int, done: float) -> None:
         self._running.pop(slot, None)
         self._over = cells
+        left = self._clock.remaining_s(done)
         if time.monotonic() - self._said_at >= self._every_s or cells == self._cells:
-            self._tell(done)
+            self._tell(left)
 
     def say(self, line: str) -> None:
         self._console.print(line, highlight=False, soft_wrap=True, markup=False)
@@ -113,12 +120,10 @@ class Plain:
     def stop(self) -> None:
         return None
 
-    def _tell(self, done: float) -> None:
+    def _tell(self, left: float | None) -> None:
         self._said_at = time.monotonic()
         running = "; ".join(_moving_words(*state) for state in self._running.values())
-        self.say(
-            f"{self._over}/{self._cells} cells, {_left(self._clock.remaining_s(done))}{running and ' | '}{running}"
-        )
+        self.say(f"{self._over}/{self._cells} cells, {_left(left)}{running and ' | '}{running}")
 
 
 class Bars:

@@ -55,9 +55,9 @@ def _lines(console: Console) -> Callable[[int, int], None]:
     clock = Clock(1.0)
 
     def tell(done: int, total: int) -> None:
+        left = clock.remaining_s(done / total)
         if time.monotonic() - said_at[0] >= PLAIN_EVERY_S:
             said_at[0] = time.monotonic()
-            left = clock.remaining_s(done / total)
             words = "" if left is None else f", {spoken(left)} left"
             console.print(f"  {done}/{total} images{words}", highlight=False)
 

@@ -66,7 +66,7 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
 
 def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) -> int:
     """Writes records and figures, prints the summary and what to do next; returns the exit code."""
-    again = f"gmixout study run {opened.study.name}"
+    again = f"gmixout study run {opened.arguments}"
     if outcome.disk_full is not None:
         raise ResultsError(
             f"the disk is full: {outcome.disk_full.message}; every finished cell and checkpoint is kept; free space "
@@ -87,7 +87,7 @@ def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) 
     broken = [cell for cell in failed if (found := opened.folder(cell).failure()) and found.kind != "diverged"]
     if broken:
         say(console, f"{len(broken)} cells failed; after mending the cause: {again} --retry all")
-    say(console, f"next: gmixout study show {opened.study.name}, or open notebooks/02_explore.ipynb on the records")
+    say(console, f"next: gmixout study show {opened.arguments}, or open notebooks/02_explore.ipynb on the records")
     return 1 if broken else 0
 
 

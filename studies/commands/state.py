@@ -50,7 +50,7 @@ def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_fore
         )
     elif left:
         console.print("no forecast: it needs torch, to time a few steps", highlight=False)
-    console.print(f"run it: gmixout study run {opened.study.name}", highlight=False)
+    console.print(f"run it: gmixout study run {opened.arguments}", highlight=False)
 
 
 def status(opened: Opened, console: Console, is_json: bool) -> None:
