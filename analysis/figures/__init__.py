@@ -3,12 +3,20 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from analysis.figures import corruption_severity, diversity_vs_ood_gain, heatmaps, id_ood_plane, lever_panels
+from analysis.figures import (
+    corruption_severity,
+    diversity_vs_ood_gain,
+    heatmaps,
+    id_ood_plane,
+    learning_rate_frontier,
+    lever_panels,
+)
 from analysis.figures.figure import Figure, NothingToDraw
 
 FIGURES: Mapping[str, Figure] = MappingProxyType(
     {
         "id_ood_plane": id_ood_plane.FIGURE,
+        "learning_rate_frontier": learning_rate_frontier.FIGURE,
         "lever_panels": lever_panels.FIGURE,
         "heatmaps": heatmaps.FIGURE,
         "diversity_vs_ood_gain": diversity_vs_ood_gain.FIGURE,

@@ -1,6 +1,7 @@
-"""`gmixout data`: which benchmarks there are, and whether they are what they should be. Needs no torch."""
+"""`gmixout data`: which benchmarks there are, what they look like, and whether they are intact. Needs no torch."""
 
 import json
+from pathlib import Path
 
 import typer
 from rich.console import Console
@@ -8,7 +9,7 @@ from rich.table import Table
 
 from studies import benchmarks
 
-app = typer.Typer(no_args_is_help=True, help="Benchmarks: list them, check them.")
+app = typer.Typer(no_args_is_help=True, help="Benchmarks: list them, look at them, check them.")
 
 
 @app.command("list")
@@ -58,3 +59,18 @@ def check(name: str = typer.Argument(None, metavar="[BENCHMARK]", help="One benc
         if not problems:
             console.print(f"{chosen}: all well, manifest {benchmark.manifest[:16]}", highlight=False)
     raise typer.Exit(1 if faults else 0)
+
+
+@app.command("draw")
+def draw(
+    name: str = typer.Argument("digits", metavar="[BENCHMARK]", help="Which benchmark."),
+    out: Path = typer.Option(Path("digits-domains.png"), "--out", help="The PNG to write."),
+) -> None:
+    """Draw a picture of each class in every domain, and of every corruption.
+
+    Example: gmixout data draw digits --out figures/digits-domains.png
+    """
+    from studies.benchmarks.digits import gallery
+
+    gallery.draw(benchmarks.load(name), out)
+    Console().print(f"drawn: {out}", highlight=False, soft_wrap=True)

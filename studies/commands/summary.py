@@ -1,4 +1,4 @@
-"""The closing tables in the terminal: every method with intervals, then what each lever does."""
+"""The closing tables in the terminal: every method with intervals, what each lever does, OOD at matched ID."""
 
 import json
 import math
@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from analysis.frontier import ood_at_matched_id
 from analysis.records import Records
 from analysis.tables import lever_effects, summary
 
@@ -16,7 +17,7 @@ SCORES = {"id_score": "ID", "ood_score": "OOD", "corruption_score": "corruption"
 
 
 def print_summary(records: Records, console: Console) -> None:
-    """Prints methods and lever effects, in percent, each with its 95 % interval."""
+    """Prints methods, lever effects and OOD at matched ID, in percent, each with its 95 % interval."""
     if not records.cells["status"].eq("done").any():
         console.print("no cell is done yet: nothing to sum up", highlight=False)
         return
@@ -24,11 +25,14 @@ def print_summary(records: Records, console: Console) -> None:
     effects = lever_effects(records)
     if len(effects):
         console.print(levers_table(effects))
+    matched = matched_rows(records)
+    if matched["rates"].gt(1).any():
+        console.print(matched_table(matched))
 
 
 def summary_json(records: Records) -> str:
-    """Both tables as JSON, fractions; a value that does not exist is null."""
-    tables = {"methods": summary(records), "levers": lever_effects(records)}
+    """All tables as JSON, fractions; a value that does not exist is null."""
+    tables = {"methods": summary(records), "levers": lever_effects(records), "matched": matched_rows(records)}
     return json.dumps({name: _rows(frame) for name, frame in tables.items()}, indent=1)
 
 
@@ -80,6 +84,30 @@ def levers_table(rows: pd.DataFrame) -> Table:
     return table
 
 
+def matched_rows(records: Records) -> pd.DataFrame:
+    """OOD against full fine-tuning at the same ID, both ways round: at its ID, and at each method's own."""
+    return pd.concat([ood_at_matched_id(records, at=at) for at in ("reference", "method")], ignore_index=True)
+
+
+def matched_table(rows: pd.DataFrame) -> Table:
+    """One line a method: how much more OOD it has than full fine-tuning where both have the same ID.
+
+    Args:
+        rows: From :func:`matched_rows`.
+    """
+    table = _table("OOD at matched ID, minus full fine-tuning: points, Student's 95 % over runs\n"
+                   "interpolated along learning rates; describes, selects nothing")  # fmt: skip
+    table.add_column("method", no_wrap=True)
+    table.add_column("at full's ID", justify="right", no_wrap=True)
+    table.add_column("at its own ID", justify="right", no_wrap=True)
+    has_places = len(rows[["benchmark", "backbone"]].drop_duplicates()) > 1
+    for key, group in rows[rows["method"].ne("full")].groupby(["benchmark", "backbone", "method"], sort=False):
+        by_side = group.set_index("at").to_dict("index")
+        name = f"{key[2]}, {key[0]} {key[1]}" if has_places else str(key[2])
+        table.add_row(name, *(_matched(by_side[side]) for side in ("reference", "method")))
+    return table
+
+
 def _table(title: str) -> Table:
     return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), min_width=78)
 
@@ -90,6 +118,14 @@ def _percent(value: float, low: float, high: float, form: str = ".1f", mark: str
     # A second line, so that the table fits a terminal of 80 columns.
     interval = "" if pd.isna(low) or pd.isna(high) else f"\n{100 * low:{form}} to {100 * high:{form}}"
     return f"{100 * value:{form}}{mark}{interval}"
+
+
+def _matched(row: dict[Any, Any]) -> str:
+    if row["rates"] < 2:
+        return "one learning rate"
+    difference = (row["ood_difference"], row["ood_difference_t_low"], row["ood_difference_t_high"])
+    diverged = f", {row['diverged']} diverged" if row["diverged"] else ""
+    return f"{_percent(*difference, '+.1f')}\n{row['reached']} of {row['runs']} runs reach it{diverged}"
 
 
 def _seeds(row: dict[Any, Any]) -> str:

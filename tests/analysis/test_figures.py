@@ -13,7 +13,7 @@ from PIL import Image
 from analysis import theme
 from analysis.figures import FIGURES, NothingToDraw
 from analysis.figures.render import draw_all
-from analysis.records import Records
+from analysis.records import Records, cells_frame
 from analysis.selection import select
 from analysis.shifts import severity_scores, shift_scores
 from analysis.tables import lever_cells
@@ -23,6 +23,8 @@ from tests.analysis.synthetic import ALPHAS, fabricate
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_keeps_the_contract(name: str, records, small) -> None:
     for whole in (records, small, fabricate(shared=True, learning_rates=(1e-3,))):
+        if name == "learning_rate_frontier" and whole.cells["learning_rate"].nunique() < 2:
+            continue
         frame = FIGURES[name].table(whole)
         known = set(whole.cells["cell"])
         assert len(frame)
@@ -98,14 +100,15 @@ def test_corruption_table_averages_kinds_and_seeds(records) -> None:
     assert frame.loc[("full", 3), "lowest"] <= frame.loc[("full", 3), "highest"]
 
 
-def test_files_name_their_records_and_repeat_to_the_byte(small, tmp_path: Path) -> None:
+def test_files_name_their_records_and_repeat_to_the_byte(tmp_path: Path) -> None:
+    small = fabricate(anchors=("pretrained", "ema"), periods=(1.0, 10.0), sparsities=(0.5, 0.9))
     before = dict(mpl.rcParams)
     steps: list[tuple[str, int, int]] = []
     first = draw_all(small, tmp_path / "a", progress=lambda *step: steps.append(step))
     again = draw_all(small, tmp_path / "b")
     assert dict(mpl.rcParams) == before
     assert [one.name for one in first] == list(FIGURES)
-    assert steps[-1] == ("", 5, 5)
+    assert steps[-1] == ("", len(FIGURES), len(FIGURES))
     fingerprint = small.fingerprint()
     for one, other in zip(first, again, strict=True):
         assert not one.skipped
@@ -119,6 +122,21 @@ def test_files_name_their_records_and_repeat_to_the_byte(small, tmp_path: Path) 
         for path, copy in zip(one.files, other.files, strict=True):
             assert path.read_bytes() == copy.read_bytes()
     assert len(list((tmp_path / "a").iterdir())) == 3 * len(FIGURES)
+
+
+def test_frontier_with_lost_runs_is_drawn(records) -> None:
+    rows = records.cells.to_dict("records")
+    for row in rows:
+        is_high = row["learning_rate"] == 3e-3
+        if is_high and (row["method"] == "mixout" or (row["method"] == "full" and row["seed"] == 0)):
+            row["status"] = "diverged"
+    lossy = Records(cells_frame(rows), records.metrics, records.examples, records.curves)
+    frame = FIGURES["learning_rate_frontier"].table(lossy)
+    with theme.style():
+        axes = FIGURES["learning_rate_frontier"].draw(frame, Canvas())
+    labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    assert "Mixout at 0.003: diverged" in labels
+    assert "some runs diverged or missing" in labels
 
 
 def test_a_figure_without_data_is_skipped_and_the_others_drawn(small, tmp_path: Path) -> None:
