@@ -120,14 +120,15 @@ def comparable(frame: pd.DataFrame, lever: str) -> pd.DataFrame:
 
 
 def other_levers(frame: pd.DataFrame, lever: str) -> list[str]:
-    """The varying levers that a fair comparison of this one's levels must hold fixed.
+    """The varying levers, and the learning rate, that a fair comparison of this one's levels must hold fixed.
 
     For the period, anchors that share a run are averaged instead: one run under three names is still one observation.
     """
     left_out = {lever, *NESTED.get(lever, ())}
     if lever == "resample_every" and _has_shared_runs(frame):
         left_out |= {"anchor", *NESTED["anchor"]}
-    return [name for name in varying_levers(frame) if name not in left_out]
+    rate = ["learning_rate"] if "learning_rate" in frame and frame["learning_rate"].nunique() > 1 else []
+    return [name for name in [*varying_levers(frame), *rate] if name not in left_out]
 
 
 def _has_shared_runs(frame: pd.DataFrame) -> bool:

@@ -4,6 +4,7 @@ Rows are cells of a (nearly) crossed design: one column a lever, one with the ru
 blocks: every comparison is within a run and within a setting of the other levers.
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
+from statsmodels.tools.sm_exceptions import SingularMatrixWarning
 
 from analysis.design import level_label
 from analysis.intervals import Interval, crossed_interval, t_interval
@@ -55,7 +57,8 @@ def anova(
         ``f``, ``p_value``, ``partial_eta_squared``, ``partial_omega_squared`` (can be slightly negative).
 
     Raises:
-        ValueError: If no factor has two levels, or too few rows are left to estimate the error.
+        ValueError: If no factor has two levels, too few rows are left to estimate the error, or combinations of
+            levels lack rows.
     """
     data = frame.dropna(subset=[response])
     used = [name for name in factors if data[name].dropna().nunique() > 1]
@@ -71,7 +74,15 @@ def anova(
         plain["block"] = [str(value) for value in data[block]]
     order = min(interactions, len(used))
     formula = f"y ~ ({' + '.join(f'C({short})' for short in names)})**{order}" + (" + C(block)" if has_block else "")
-    fit = ols(formula, plain).fit()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", SingularMatrixWarning)
+        try:
+            fit = ols(formula, plain).fit()
+        except SingularMatrixWarning as singular:
+            raise ValueError(
+                "analysis of variance needs rows for every combination of levels that it gives an effect, "
+                "and some combinations have none; run the missing cells or lower interactions"
+            ) from singular
     if fit.df_resid < 1:
         raise ValueError(
             f"analysis of variance needs more rows than effects, got {len(plain)} rows for {int(fit.df_model) + 1}; "

@@ -41,3 +41,9 @@ def outcomes(records: Records, selection: pd.DataFrame) -> pd.DataFrame:
         numbers = {name: pd.Series(dtype="float64") for name in ("alpha", *SHIFT_COLUMNS, *MEMBER_COLUMNS)}
         return known.iloc[:0].assign(weights=pd.Series(dtype="string"), **numbers)
     return pd.concat(parts, ignore_index=True).assign(alpha=lambda frame: frame["alpha"].round(6))
+
+
+def places(records: Records) -> list[Records]:
+    """The records of each (benchmark, backbone), in order."""
+    keys = records.cells[PLACE].drop_duplicates().sort_values(PLACE)
+    return [records.where(**dict(zip(PLACE, key))) for key in keys.itertuples(index=False)]

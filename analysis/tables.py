@@ -1,4 +1,4 @@
-"""The closing tables: one row a method with intervals, one row a lever contrast, one row an ANOVA term."""
+"""The closing table of methods: each at what ID validation chose, with intervals and paired differences."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -8,18 +8,9 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis import theme
-from analysis.design import (
-    PLACE,
-    comparable,
-    level_label,
-    ordered_levels,
-    other_levers,
-    varying_levers,
-    with_shared_runs,
-)
-from analysis.effects import anova, contrast
+from analysis.design import PLACE
 from analysis.intervals import Interval, crossed_interval, paired, t_interval
-from analysis.outcomes import COUNT_COLUMNS, outcomes
+from analysis.outcomes import COUNT_COLUMNS, outcomes, places
 from analysis.probabilities import Floats
 from analysis.records import LEVERS, Records, unpack
 from analysis.selection import select, select_alpha
@@ -28,7 +19,6 @@ from analysis.shifts import GROUPS
 SUMMARY_SCORES = ("id_score", "ood_score", "worst_domain_score", "corruption_score", "gap_error", "diversity_score",
                   *(f"{group}_score" for group in GROUPS))  # fmt: skip
 DIFFERENCES = ("id_score", "ood_score", "corruption_score")
-RESPONSES = ("id_score", "ood_score", "corruption_score", "diversity_score")
 
 Answers = Mapping[tuple[str, str], npt.NDArray[np.bool_]]
 
@@ -58,7 +48,7 @@ def summary(
         ``trained_per_episode``, ``touched_over_run``, ``total_parameters``; levers; ``cells``.
     """
     rows: list[dict[str, Any]] = []
-    for records_here in _places(records):
+    for records_here in places(records):
         chosen = select(records_here)
         alphas = select_alpha(records_here, chosen)
         results = outcomes(records_here, chosen)
@@ -83,92 +73,6 @@ def summary(
                 row |= {name: float(ours[name].mean()) for name in COUNT_COLUMNS}
                 rows.append(row | {"cells": pick["cells"]})
     return pd.DataFrame(rows, columns=_summary_columns() if not rows else None)
-
-
-def lever_cells(records: Records) -> pd.DataFrame:
-    """One row a (GMixout setting, run) at the learning rate chosen for the setting, with all outcomes.
-
-    Runs that several anchors share are listed under each, see :func:`analysis.design.with_shared_runs`.
-    """
-    ours = records.keep(records.cells.loc[records.cells["method"].eq("gmixout"), "cell"])
-    results = outcomes(ours, select(ours, by="setting"))
-    return with_shared_runs(results[results["weights"].eq("reported")])
-
-
-def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: int = 2000) -> pd.DataFrame:
-    """What each lever does to ID, OOD, corruption and diversity, with intervals, and which exclude zero.
-
-    A numeric lever is contrasted from its lowest to its highest level; a categorical one from its first level (the
-    pretrained anchor) to each other. Pairs agree in run and in all other levers. ``low``/``high`` is the bootstrap over
-    runs and other settings, the test images held fixed; ``seeds_low``/``seeds_high`` Student's t over runs. The columns
-    of the analysis of variance belong to the lever as a whole, in the main design. Nothing is corrected for the number
-    of comparisons.
-
-    Returns:
-        Columns ``benchmark``, ``backbone``, ``lever``, ``from_level``, ``to_level``, ``response``, ``effect`` (a
-        fraction), ``low``, ``high``, ``excludes_zero``, ``seeds_low``, ``seeds_high``, ``seeds_exclude_zero``,
-        ``pairs``, ``runs``, ``f``, ``p_value``, ``partial_eta_squared``, ``partial_omega_squared``.
-    """
-    rows = []
-    for here in _places(records):
-        cells = lever_cells(here)
-        variance = lever_variance(here)
-        for lever in varying_levers(cells):
-            rows_here = comparable(cells, lever)
-            others = other_levers(rows_here, lever)
-            for first, second in _contrasts(lever, rows_here):
-                for response in RESPONSES:
-                    rng = np.random.default_rng(seed)
-                    found = contrast(rows_here, response, lever, (first, second), others, rng, level=level, draws=draws)
-                    part = variance[variance["response"].eq(response) & variance["term"].eq(lever)]
-                    row = {name: here.cells[name].iloc[0] for name in PLACE}
-                    row |= {"lever": lever, "from_level": level_label(first), "to_level": level_label(second)}
-                    row |= {"response": response, "effect": found.interval.estimate}
-                    row |= {"low": found.interval.low, "high": found.interval.high}
-                    row |= {"excludes_zero": found.interval.excludes_zero, "seeds_low": found.over_seeds.low}
-                    row |= {"seeds_high": found.over_seeds.high, "seeds_exclude_zero": found.over_seeds.excludes_zero}
-                    row |= {"pairs": found.pairs, "runs": found.runs}
-                    for name in ("f", "p_value", "partial_eta_squared", "partial_omega_squared"):
-                        row[name] = float(part[name].iloc[0]) if len(part) else float("nan")
-                    rows.append(row)
-    columns = [*PLACE, "lever", "from_level", "to_level", "response", "effect", "low", "high", "excludes_zero",
-               "seeds_low", "seeds_high", "seeds_exclude_zero", "pairs", "runs", "f", "p_value", "partial_eta_squared",
-               "partial_omega_squared"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
-
-
-def lever_variance(records: Records, interactions: int = 2) -> pd.DataFrame:
-    """Type II analysis of variance of each response on the levers, interactions included, one row a term.
-
-    Only the main design counts, and of it only periods at which the anchors differ (an endless mask is one run for all
-    moving anchors). A response that cannot be analysed (too few cells, or a lever that does not move) has no rows.
-    """
-    frames = []
-    for here in _places(records):
-        cells = comparable(lever_cells(here), "anchor")
-        cells = cells[~cells["is_shared"]]
-        for response in RESPONSES:
-            try:
-                table = anova(cells, response, varying_levers(cells), interactions=interactions)
-            except ValueError:
-                continue
-            names = {name: here.cells[name].iloc[0] for name in PLACE}
-            frames.append(table.assign(**names, response=response))
-    columns = [*PLACE, "response", "term", "sum_of_squares", "degrees", "f", "p_value", "partial_eta_squared",
-               "partial_omega_squared"]  # fmt: skip
-    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
-
-
-def _places(records: Records) -> list[Records]:
-    keys = records.cells[PLACE].drop_duplicates().sort_values(PLACE)
-    return [records.where(**dict(zip(PLACE, key))) for key in keys.itertuples(index=False)]
-
-
-def _contrasts(lever: str, cells: pd.DataFrame) -> list[tuple[object, object]]:
-    levels = ordered_levels(lever, cells[lever])
-    if all(isinstance(level, int | float | np.number) and not isinstance(level, bool) for level in levels):
-        return [(levels[0], levels[-1])]
-    return [(levels[0], level) for level in levels[1:]]
 
 
 def _one(results: pd.DataFrame, method: str, weights: str, alpha: float) -> pd.DataFrame:

@@ -42,6 +42,7 @@ LEVERS: Mapping[str, str] = MappingProxyType(
         "anchor": "masking anchor",
         "resample_every": "resampling period k (steps)",
         "sparsity": "mask sparsity p (fraction held)",
+        "learning_rate": "learning rate",
         "ema_decay": "anchor decay λ",
         "granularity": "mask granularity",
         "rescale": "rescaling by 1/(1−p)",

@@ -12,10 +12,10 @@ from analysis import theme
 from analysis.design import ordered_levels
 from analysis.figures.figure import Figure, needs
 from analysis.intervals import paired
+from analysis.levers import lever_cells
 from analysis.outcomes import outcomes
 from analysis.records import Records
 from analysis.selection import select
-from analysis.tables import lever_cells
 
 GAINS = {
     "ensemble_gain_score": "ensemble − mean member, OOD (points)",

@@ -9,9 +9,9 @@ from matplotlib.patches import Rectangle
 from analysis import theme
 from analysis.design import core, level_label, ordered_levels, with_shared_runs
 from analysis.figures.figure import Figure, needs
+from analysis.levers import lever_cells
 from analysis.records import Records
 from analysis.selection import candidates, select
-from analysis.tables import lever_cells
 
 RESPONSES = ("id_score", "ood_score", "diversity_score")
 COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "learning_rate", "seeds", "diverged", "is_selected",
@@ -19,7 +19,7 @@ COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "learning_rate", 
 
 
 def table(records: Records) -> pd.DataFrame:
-    """One row a (anchor, period, sparsity) of the main design, means over seeds at the chosen learning rate.
+    """One row a (anchor, period, sparsity) of the main design, means over runs and shared learning rates.
 
     A run that several anchors share (an endless mask) appears under each. Settings whose every seed diverged or failed
     are kept with NaN scores, so that a hole in the map is explained.
@@ -28,7 +28,7 @@ def table(records: Records) -> pd.DataFrame:
     tried = core(tried[tried["method"].eq("gmixout")])
     needs(len(tried) > 0, "GMixout cells", "run a study that sweeps levers")
     tried = with_shared_runs(tried.drop_duplicates("setting"))
-    means = lever_cells(records).query("not is_shared").groupby("setting")[list(RESPONSES)].mean()
+    means = lever_cells(records, rates="common").query("not is_shared").groupby("setting")[list(RESPONSES)].mean()
     chosen = set(select(records).query("method == 'gmixout'")["setting"])
     frame = tried.join(means, on="setting")
     frame = frame.assign(is_selected=frame["setting"].isin(chosen))
@@ -76,7 +76,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         bar = figure.colorbar(image, ax=list(grid[row]), format=theme.percent_ticks(), aspect=14, pad=0.01)
         bar.set_label(theme.score_label(response))
         bar.outline.set_visible(False)  # type: ignore[operator]
-    figure.suptitle("GMixout over period and sparsity, mean over seeds (%); framed: chosen on ID validation",
+    figure.suptitle("GMixout over period and sparsity, mean over seeds and rates (%); framed: chosen on ID validation",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
     return list(grid.ravel())
 

@@ -10,10 +10,11 @@ from matplotlib.lines import Line2D
 from analysis import theme
 from analysis.design import ordered_levels
 from analysis.figures.figure import Figure, needs
+from analysis.levers import lever_cells
 from analysis.outcomes import outcomes
 from analysis.records import Records
 from analysis.selection import select
-from analysis.tables import lever_cells, summary
+from analysis.tables import summary
 
 COLUMNS = ["kind", "method", "alpha", "anchor", "resample_every", "sparsity", "learning_rate", "seeds",
            "id_score", "id_low", "id_high", "ood_score", "ood_low", "ood_high", "cells"]  # fmt: skip

@@ -6,13 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from analysis import theme
-from analysis.design import comparable, level_label, ordered_levels, other_levers, varying_levers
+from analysis.design import comparable, level_label, ordered_levels, other_levers
 from analysis.effects import level_means
 from analysis.figures.figure import Figure, needs
+from analysis.levers import compared_levers, lever_cells
 from analysis.outcomes import outcomes
 from analysis.records import Records
 from analysis.selection import select
-from analysis.tables import lever_cells
 
 RESPONSES = ("id_score", "ood_score", "diversity_score")
 
@@ -26,8 +26,8 @@ def table(records: Records) -> pd.DataFrame:
         ``kind``, ``lever``, ``level``, ``position``, ``response``, ``method``, ``estimate``, ``low``, ``high``,
         ``cells``.
     """
-    cells = lever_cells(records)
-    levers = varying_levers(cells)
+    cells = lever_cells(records, rates="common")
+    levers = compared_levers(cells)
     needs(bool(levers), "GMixout cells that differ in a lever", "run a study that sweeps levers")
     rows = []
     for lever in levers:

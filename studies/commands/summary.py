@@ -9,9 +9,12 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from analysis import theme
+from analysis.design import level_label
 from analysis.frontier import ood_at_matched_id
+from analysis.levers import lever_effects
 from analysis.records import Records
-from analysis.tables import lever_effects, summary
+from analysis.tables import summary
 
 SCORES = {"id_score": "ID", "ood_score": "OOD", "corruption_score": "corruption", "diversity_score": "diversity"}
 
@@ -42,20 +45,20 @@ def methods_table(rows: pd.DataFrame) -> Table:
     Args:
         rows: From :func:`analysis.tables.summary`.
     """
-    table = _table("methods: %, 95 % interval; learning rate, setting and alpha chosen on ID validation")
+    table = _table("methods: %, 95 % interval; all choices made on ID validation")
     table.add_column("method", no_wrap=True)
     for printed in SCORES.values():
         table.add_column(printed, justify="right", no_wrap=True)
     has_places = len(rows[["benchmark", "backbone"]].drop_duplicates()) > 1
     for row in rows.to_dict("records"):
-        name = str(row["method"])
+        name = theme.look(str(row["method"])).label
         if row["weights"] == "wise":
-            name = f"{name} + WiSE {row['alpha']:.1f}"
+            name = f"  + WiSE-FT, α = {row['alpha']:.1f}"
         if has_places:
             name = f"{name}, {row['benchmark']} {row['backbone']}"
         rate = "" if pd.isna(row["learning_rate"]) else f"lr {row['learning_rate']:g}, "
         scores = (_percent(row[score], row[f"{score}_low"], row[f"{score}_high"]) for score in SCORES)
-        table.add_row(f"{name}\n  {rate}{_seeds(row)}", *scores)
+        table.add_row(f"{name}{_levers(row)}\n  {rate}{_seeds(row)}", *scores)
     return table
 
 
@@ -63,7 +66,7 @@ def levers_table(rows: pd.DataFrame) -> Table:
     """One line a lever's contrast; an effect whose interval excludes zero carries a star.
 
     Args:
-        rows: From :func:`analysis.tables.lever_effects`.
+        rows: From :func:`analysis.levers.lever_effects`.
     """
     table = _table("levers: effect in points, 95 % interval, * excludes zero")
     table.add_column("lever", no_wrap=True)
@@ -103,7 +106,8 @@ def matched_table(rows: pd.DataFrame) -> Table:
     has_places = len(rows[["benchmark", "backbone"]].drop_duplicates()) > 1
     for key, group in rows[rows["method"].ne("full")].groupby(["benchmark", "backbone", "method"], sort=False):
         by_side = group.set_index("at").to_dict("index")
-        name = f"{key[2]}, {key[0]} {key[1]}" if has_places else str(key[2])
+        label = theme.look(str(key[2])).label
+        name = f"{label}, {key[0]} {key[1]}" if has_places else label
         table.add_row(name, *(_matched(by_side[side]) for side in ("reference", "method")))
     return table
 
@@ -116,7 +120,7 @@ def _percent(value: float, low: float, high: float, form: str = ".1f", mark: str
     if pd.isna(value):
         return "–"
     # A second line, so that the table fits a terminal of 80 columns.
-    interval = "" if pd.isna(low) or pd.isna(high) else f"\n{100 * low:{form}} to {100 * high:{form}}"
+    interval = "" if pd.isna(low) or pd.isna(high) else f"\n{100 * low:{form}}..{100 * high:{form}}"
     return f"{100 * value:{form}}{mark}{interval}"
 
 
@@ -126,6 +130,13 @@ def _matched(row: dict[Any, Any]) -> str:
     difference = (row["ood_difference"], row["ood_difference_t_low"], row["ood_difference_t_high"])
     diverged = f", {row['diverged']} diverged" if row["diverged"] else ""
     return f"{_percent(*difference, '+.1f')}\n{row['reached']} of {row['runs']} runs reach it{diverged}"
+
+
+def _levers(row: dict[Any, Any]) -> str:
+    """The three levers on a line of their own, where the method has them."""
+    if row["weights"] == "wise" or any(pd.isna(row[lever]) for lever in ("anchor", "resample_every", "sparsity")):
+        return ""
+    return f"\n  {row['anchor']} k={level_label(row['resample_every'])} p={row['sparsity']:g}"
 
 
 def _seeds(row: dict[Any, Any]) -> str:

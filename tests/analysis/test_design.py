@@ -13,8 +13,8 @@ from analysis.design import (
     with_setting,
     with_shared_runs,
 )
+from analysis.levers import lever_cells, lever_effects
 from analysis.records import Records, cells_frame
-from analysis.tables import lever_cells, lever_effects
 from tests.analysis.synthetic import fabricate
 
 
@@ -55,22 +55,24 @@ def test_core_leaves_side_arms_out(small) -> None:
 
 def test_an_endless_mask_is_listed_under_every_anchor() -> None:
     stored = fabricate(shared=True)
-    cells = lever_cells(stored)
-    assert len(cells) == 48 * 2
-    assert cells["is_shared"].sum() == 2 * 4 * 2
+    cells = lever_cells(stored, rates="common")
+    assert len(cells) == 48 * 2 * 2
+    assert cells["is_shared"].sum() == 2 * 4 * 2 * 2
     endless = cells[np.isinf(cells["resample_every"])]
-    assert endless.groupby(["sparsity", "run"])["cell"].nunique().eq(1).all()
+    assert endless.groupby(["sparsity", "learning_rate", "run"])["cell"].nunique().eq(1).all()
     assert np.isfinite(comparable(cells, "anchor")["resample_every"]).all()
     assert len(comparable(cells, "resample_every")) == len(cells)
     assert not comparable(cells, "sparsity")["is_shared"].any()
-    assert other_levers(cells, "resample_every") == ["sparsity"]
-    assert other_levers(cells, "sparsity") == ["anchor", "resample_every"]
+    assert other_levers(cells, "resample_every") == ["sparsity", "learning_rate"]
+    assert other_levers(cells, "sparsity") == ["anchor", "resample_every", "learning_rate"]
 
 
 def test_a_shared_run_counts_once() -> None:
     effects = lever_effects(fabricate(shared=True), draws=200)
     pairs = effects[effects["response"].eq("ood_score")].groupby("lever")["pairs"].max()
-    assert pairs.to_dict() == {"anchor": 3 * 4 * 2, "resample_every": 4 * 2, "sparsity": (3 * 3 + 1) * 2}
+    runs = 2 * 2  # Seeds times learning rates.
+    expected = {"anchor": 3 * 4 * runs, "resample_every": 4 * runs, "sparsity": (3 * 3 + 1) * runs}
+    assert pairs.to_dict() == {**expected, "learning_rate": (3 * 3 + 1) * 4 * 2}
     assert effects["partial_eta_squared"].notna().all()
 
 

@@ -13,10 +13,10 @@ from PIL import Image
 from analysis import theme
 from analysis.figures import FIGURES, NothingToDraw
 from analysis.figures.render import draw_all
+from analysis.levers import lever_cells
 from analysis.records import Records, cells_frame
 from analysis.selection import select
 from analysis.shifts import severity_scores, shift_scores
-from analysis.tables import lever_cells
 from tests.analysis.synthetic import ALPHAS, fabricate
 
 
@@ -56,12 +56,12 @@ def test_plane_holds_methods_curves_and_settings(records) -> None:
 
 def test_lever_panels_level_means(records) -> None:
     frame = FIGURES["lever_panels"].table(records)
-    cells = lever_cells(records)
+    cells = lever_cells(records, rates="common")
     level = frame.query("kind == 'level' and lever == 'sparsity' and level == '0.9' and response == 'ood_score'")
     assert level["estimate"].item() == pytest.approx(cells.loc[cells["sparsity"].eq(0.9), "ood_score"].mean())
     assert level["low"].item() < level["estimate"].item() < level["high"].item()
-    assert len(level["cells"].item()) == 12 * 2
-    assert (frame["kind"] == "setting").sum() == 3 * 3 * 48
+    assert len(level["cells"].item()) == 12 * 2 * 2
+    assert (frame["kind"] == "setting").sum() == 3 * (3 * 48 + 2 * 48)
 
 
 def test_heatmaps_and_their_holes(records) -> None:

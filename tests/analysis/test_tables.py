@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from analysis import printing
+from analysis.levers import lever_effects, lever_variance
 from analysis.records import Records
 from analysis.selection import select
 from analysis.shifts import shift_scores
-from analysis.tables import lever_effects, lever_variance, summary
+from analysis.tables import summary
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_holes_are_shown(records) -> None:
 
 def test_effects_find_what_was_put_in(records) -> None:
     effects = lever_effects(records, draws=500)
-    assert len(effects) == 4 * 4
+    assert len(effects) == 5 * 4
     sparsity = effects[effects["lever"].eq("sparsity")].set_index("response")
     assert sparsity.loc["ood_score", "effect"] > 0
     assert sparsity.loc["diversity_score", "effect"] < 0
@@ -88,6 +89,35 @@ def test_effects_find_what_was_put_in(records) -> None:
     assert set(anchors["from_level"]) == {"pretrained"}
     variance = lever_variance(records)
     assert {"anchor:sparsity", "run", "residual"} <= set(variance["term"])
+
+
+def test_levers_are_compared_at_equal_rates(records) -> None:
+    """A validation that prefers another rate at each sparsity must not pass for an effect of the sparsity."""
+    metrics = records.metrics.copy()
+    known = records.cells.set_index("cell")[["sparsity", "learning_rate", "method"]]
+    cell = known.loc[metrics["cell"]].reset_index(drop=True)
+    is_ours = cell["method"].eq("gmixout").to_numpy() & metrics["weights"].eq("reported").to_numpy()
+    is_fast = cell["learning_rate"].eq(cell["learning_rate"].max()).to_numpy(dtype=bool)
+    is_held = cell["sparsity"].ge(0.9).fillna(False).to_numpy(dtype=bool)
+    metric = metrics["metric"].eq("accuracy_score").to_numpy()
+    favoured = is_ours & metric & metrics["split"].eq("id_val").to_numpy() & (is_fast == is_held)
+    metrics.loc[favoured, "value"] = 1.0
+    skewed = Records(records.cells, metrics, records.examples, records.curves)
+    before, after = (lever_effects(stored, draws=50).query("response == 'ood_score'") for stored in (records, skewed))
+    pd.testing.assert_frame_equal(before, after)
+
+
+def test_a_side_arm_without_partners_is_no_lever(records) -> None:
+    """Settings that differ from the grid in two levers at once tell nothing about either."""
+    cells = records.cells.copy()
+    is_ours = cells["method"].eq("gmixout")
+    is_arm = is_ours & cells["anchor"].eq("latest") & cells["sparsity"].eq(0.9)
+    for lever, usual, unusual in (("granularity", "element", "row"), ("count", "exact", "bernoulli")):
+        cells.loc[is_ours, lever] = usual
+        cells.loc[is_arm, lever] = unusual
+    found = lever_effects(Records(cells, records.metrics, records.examples, records.curves), draws=50)
+    assert set(found["lever"]) == {"anchor", "resample_every", "sparsity", "learning_rate"}
+    assert (found["pairs"] > 0).all()
 
 
 def test_several_benchmarks_stay_apart(small) -> None:

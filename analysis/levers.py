@@ -1,0 +1,135 @@
+"""What each lever does: contrasts with intervals, and an analysis of variance, all else equal.
+
+The learning rate is one of the things to hold equal: ID validation hardly tells rates apart that differ much off ID, so
+settings are compared at every rate that they share, not each at a rate of its own.
+"""
+
+import numpy as np
+import pandas as pd
+
+from analysis.design import (
+    PLACE,
+    comparable,
+    core,
+    level_label,
+    ordered_levels,
+    other_levers,
+    varying_levers,
+    with_shared_runs,
+)
+from analysis.effects import anova, contrast
+from analysis.outcomes import outcomes, places
+from analysis.records import Records
+from analysis.selection import candidates, select
+
+RESPONSES = ("id_score", "ood_score", "corruption_score", "diversity_score")
+
+
+def lever_cells(records: Records, rates: str = "chosen") -> pd.DataFrame:
+    """One row a (GMixout setting, learning rate, run), with all outcomes of the reported weights.
+
+    Runs that several anchors share are listed under each, see :func:`analysis.design.with_shared_runs`.
+
+    Args:
+        records: Any records.
+        rates: ``chosen`` keeps the rate that ID validation chose for each setting; ``common`` all rates that every
+            setting of the main design was tried at, for comparisons with all else equal (``chosen`` if there is none).
+
+    Raises:
+        ValueError: If ``rates`` is neither.
+    """
+    if rates not in ("chosen", "common"):
+        raise ValueError(f"rates must be 'chosen' or 'common', got {rates!r}")
+    ours = records.keep(records.cells.loc[records.cells["method"].eq("gmixout"), "cell"])
+    selection = select(ours, by="setting")
+    if rates == "common":
+        tried = candidates(ours)
+        settings = [set(group["learning_rate"]) for _, group in core(tried).groupby("setting")]
+        shared = set.intersection(*settings) if settings else set()
+        if shared:
+            selection = tried[tried["learning_rate"].isin(shared)]
+    results = outcomes(ours, selection)
+    return with_shared_runs(results[results["weights"].eq("reported")])
+
+
+def compared_levers(cells: pd.DataFrame) -> list[str]:
+    """The levers, the learning rate among them, that moved while all others stood still at least once."""
+    moved = [*varying_levers(cells), *(["learning_rate"] if cells["learning_rate"].nunique() > 1 else [])]
+    return [lever for lever in moved if _has_pairs(comparable(cells, lever), lever)]
+
+
+def _has_pairs(cells: pd.DataFrame, lever: str) -> bool:
+    others = other_levers(cells, lever)
+    return bool((cells.groupby([*others, "run"], dropna=False)[lever].nunique() > 1).any())
+
+
+def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: int = 2000) -> pd.DataFrame:
+    """What each lever does to ID, OOD, corruption and diversity, with intervals, and which exclude zero.
+
+    A numeric lever is contrasted from its lowest to its highest level; a categorical one from its first level (the
+    pretrained anchor) to each other. Pairs agree in run, learning rate and all other levers; the rate itself counts as
+    a lever. ``low``/``high`` is the bootstrap over
+    runs and other settings, the test images held fixed; ``seeds_low``/``seeds_high`` Student's t over runs. The columns
+    of the analysis of variance belong to the lever as a whole, in the main design. Nothing is corrected for the number
+    of comparisons.
+
+    Returns:
+        Columns ``benchmark``, ``backbone``, ``lever``, ``from_level``, ``to_level``, ``response``, ``effect`` (a
+        fraction), ``low``, ``high``, ``excludes_zero``, ``seeds_low``, ``seeds_high``, ``seeds_exclude_zero``,
+        ``pairs``, ``runs``, ``f``, ``p_value``, ``partial_eta_squared``, ``partial_omega_squared``.
+    """
+    rows = []
+    for here in places(records):
+        cells = lever_cells(here, rates="common")
+        variance = lever_variance(here)
+        for lever in compared_levers(cells):
+            rows_here = comparable(cells, lever)
+            others = other_levers(rows_here, lever)
+            for first, second in _contrasts(lever, rows_here):
+                for response in RESPONSES:
+                    rng = np.random.default_rng(seed)
+                    found = contrast(rows_here, response, lever, (first, second), others, rng, level=level, draws=draws)
+                    part = variance[variance["response"].eq(response) & variance["term"].eq(lever)]
+                    row = {name: here.cells[name].iloc[0] for name in PLACE}
+                    row |= {"lever": lever, "from_level": level_label(first), "to_level": level_label(second)}
+                    row |= {"response": response, "effect": found.interval.estimate}
+                    row |= {"low": found.interval.low, "high": found.interval.high}
+                    row |= {"excludes_zero": found.interval.excludes_zero, "seeds_low": found.over_seeds.low}
+                    row |= {"seeds_high": found.over_seeds.high, "seeds_exclude_zero": found.over_seeds.excludes_zero}
+                    row |= {"pairs": found.pairs, "runs": found.runs}
+                    for name in ("f", "p_value", "partial_eta_squared", "partial_omega_squared"):
+                        row[name] = float(part[name].iloc[0]) if len(part) else float("nan")
+                    rows.append(row)
+    columns = [*PLACE, "lever", "from_level", "to_level", "response", "effect", "low", "high", "excludes_zero",
+               "seeds_low", "seeds_high", "seeds_exclude_zero", "pairs", "runs", "f", "p_value", "partial_eta_squared",
+               "partial_omega_squared"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
+
+
+def lever_variance(records: Records, interactions: int = 2) -> pd.DataFrame:
+    """Type II analysis of variance of each response on the levers, interactions included, one row a term.
+
+    Only the main design counts, and of it only periods at which the anchors differ (an endless mask is one run for all
+    moving anchors). A response that cannot be analysed (too few cells, or a lever that does not move) has no rows.
+    """
+    frames = []
+    for here in places(records):
+        cells = comparable(lever_cells(here, rates="common"), "anchor")
+        cells = cells[~cells["is_shared"]]
+        for response in RESPONSES:
+            try:
+                table = anova(cells, response, compared_levers(cells), interactions=interactions)
+            except ValueError:
+                continue
+            names = {name: here.cells[name].iloc[0] for name in PLACE}
+            frames.append(table.assign(**names, response=response))
+    columns = [*PLACE, "response", "term", "sum_of_squares", "degrees", "f", "p_value", "partial_eta_squared",
+               "partial_omega_squared"]  # fmt: skip
+    return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
+
+
+def _contrasts(lever: str, cells: pd.DataFrame) -> list[tuple[object, object]]:
+    levels = ordered_levels(lever, cells[lever])
+    if all(isinstance(level, int | float | np.number) and not isinstance(level, bool) for level in levels):
+        return [(levels[0], levels[-1])]
+    return [(levels[0], level) for level in levels[1:]]
