@@ -14,7 +14,7 @@ from analysis.records import Records
 from analysis.selection import candidates, select
 
 RESPONSES = ("id_score", "ood_score", "diversity_score")
-COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "learning_rate", "seeds", "diverged", "is_selected",
+COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "seeds", "diverged", "is_selected",
            "is_shared", "cells"]  # fmt: skip
 
 
@@ -28,9 +28,12 @@ def table(records: Records) -> pd.DataFrame:
     tried = core(tried[tried["method"].eq("gmixout")])
     needs(len(tried) > 0, "GMixout cells", "run a study that sweeps levers")
     tried = with_shared_runs(tried.drop_duplicates("setting"))
-    means = lever_cells(records, rates="common").query("not is_shared").groupby("setting")[list(RESPONSES)].mean()
+    groups = lever_cells(records, rates="common").query("not is_shared").groupby("setting")
+    means = groups[list(RESPONSES)].mean().assign(cells=groups["cell"].agg(lambda cells: tuple(sorted(cells))))
     chosen = set(select(records).query("method == 'gmixout'")["setting"])
-    frame = tried.join(means, on="setting")
+    # A setting without a score keeps the cells that were tried for it.
+    frame = tried.rename(columns={"cells": "tried_cells"}).join(means, on="setting")
+    frame["cells"] = frame["cells"].where(frame["cells"].notna(), frame["tried_cells"])
     frame = frame.assign(is_selected=frame["setting"].isin(chosen))
     return frame.sort_values(["anchor", "resample_every", "sparsity"])[COLUMNS].reset_index(drop=True)
 
@@ -76,7 +79,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         bar = figure.colorbar(image, ax=list(grid[row]), format=theme.percent_ticks(), aspect=14, pad=0.01)
         bar.set_label(theme.score_label(response))
         bar.outline.set_visible(False)  # type: ignore[operator]
-    figure.suptitle("GMixout over period and sparsity, mean over seeds and rates (%); framed: chosen on ID validation",
+    figure.suptitle("Period and sparsity, mean over seeds and rates (%); framed: chosen on ID validation",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
     return list(grid.ravel())
 

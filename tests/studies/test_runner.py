@@ -22,7 +22,7 @@ def test_smoke_ends_with_records_figures_and_summary(finished):
     folder, ended = finished
     results = folder / "results" / "smoke"
     assert "this run: 7 cells done" in ended.stdout
-    for word in ("zero_shot", "full + WiSE", "gmixout", "ID", "OOD", "corruption", "diversity", "next: "):
+    for word in ("Zero-shot", "+ WiSE-FT", "GMixout", "ID", "OOD", "corruption", "diversity", "next: "):
         assert word in ended.stdout
     assert ended.stderr == ""
     records = read(results / "records")
