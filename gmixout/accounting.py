@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from gmixout.form import Form
+from gmixout.settings import Settings
 from gmixout.targets import Roles
 
 
@@ -85,3 +86,31 @@ def describe(forms: Sequence[Form], roles: Roles) -> str:
                 line += f" {plan.kept_entries:>12} {1 - plan.kept_entries / plan.entries:>9.4f}"
             lines.append(line.rstrip())
     return "\n".join(lines)
+
+
+def warnings(forms: Sequence[Form], settings: Settings) -> list[str]:
+    """What a user should know before training starts: masks that may keep nothing, residuals that may grow."""
+    found = []
+    if rounded := [form.name for form in forms if form.plan.is_rounded_up]:
+        found.append(
+            f"sparsity={settings.sparsity} rounds to nothing kept in {_listed(rounded)}: "
+            "each keeps one unit all the same"
+        )
+    if empty := [form.name for form in forms if form.plan.chance_of_nothing > 0.001]:
+        chance = max(form.plan.chance_of_nothing for form in forms)
+        found.append(
+            f"coin flips keep nothing in an episode with a chance of up to {chance:.1%} in {_listed(empty)}; "
+            "count='exact' always keeps something"
+        )
+    if settings.residual_growth > 1.0:
+        found.append(
+            f"carried residuals grow {settings.residual_growth:.3g} times when their entry is absorbed, so the run may "
+            "diverge: use residual='reset', rescale=False, or an anchor that absorbs at most "
+            f"{2.0 / settings.scale:.3g} of the weights"
+        )
+    return found
+
+
+def _listed(names: Sequence[str]) -> str:
+    tensors = "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
+    return f"{tensors} ({', '.join(names[:3])}{' …' if len(names) > 3 else ''})"

@@ -71,8 +71,13 @@ class MaskPlan:
 
     @property
     def is_rounded_up(self) -> bool:
-        """Whether the sparsity rounds to no unit at all, so that one is kept all the same."""
-        return round((1.0 - self.settings.sparsity) * self.units) == 0
+        """Whether the sparsity rounds to no unit at all, so that an exact mask keeps one all the same."""
+        return self.settings.count == "exact" and round((1.0 - self.settings.sparsity) * self.units) == 0
+
+    @property
+    def chance_of_nothing(self) -> float:
+        """The probability that an episode keeps nothing of the weight: 0 for exact counts."""
+        return 0.0 if self.settings.count == "exact" else float(self.settings.sparsity**self.units)
 
     @property
     def has_equal_units(self) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gmixout import moments
-from gmixout.accounting import Counts, count, describe, fingerprint
+from gmixout.accounting import Counts, count, describe, fingerprint, warnings
 from gmixout.attachment import Attachment
 from gmixout.form import Form
 from gmixout.masks import MaskPlan
@@ -91,23 +91,8 @@ class GMixout:
         self._dense = {target.name: target.parameter for target in roles.dense}
         self._checked: tuple[Optimizer, ...] = ()
         self._attachment = Attachment(roles, plans)
-        self._warn()
-
-    def _warn(self) -> None:
-        rounded = [form.name for form in self.forms if form.plan.is_rounded_up]
-        if rounded:
-            _LOGGER.warning(
-                "sparsity=%s rounds to nothing kept in %d tensors (%s): each keeps one unit all the same",
-                *(self.settings.sparsity, len(rounded)),
-                ", ".join(rounded[:3]) + (" …" if len(rounded) > 3 else ""),
-            )
-        if self.settings.residual_growth > 1.0:
-            _LOGGER.warning(
-                "carried residuals grow %.3g times when their entry is absorbed, so the run may diverge: "
-                "use residual='reset', rescale=False, or an ema_decay of at least %.3g",
-                self.settings.residual_growth,
-                1.0 - 2.0 / self.settings.scale,
-            )
+        for warning in warnings(self.forms, settings):
+            _LOGGER.warning(warning)
 
     @property
     def forms(self) -> list[Form]:

@@ -101,18 +101,21 @@ class Settings:
 
     @property
     def residual_growth(self) -> float:
-        r"""The factor :math:`|1 - (1 - \lambda) c|` by which a carried residual changes when its entry is absorbed.
+        r"""The factor :math:`|1 - (1 - \lambda) c|` by which absorbing the first episode changes a carried residual.
 
-        Above 1 the residual grows with every episode that keeps the entry, and the run diverges sooner or later.
+        Above 1 the residual grows wherever an entry is kept again, and the run diverges sooner or later; only
+        ``average`` and a bias-corrected average over episodes absorb less from episode to episode.
 
         Example:
             >>> Settings(anchor="latest", residual="carry", sparsity=0.75).residual_growth
             3.0
         """
-        is_moving = self.anchor in ("ema", "latest") and self.resample_every != math.inf
-        if self.residual == "reset" or not is_moving or self.follows_steps or self.ema_bias_correction:
+        if self.residual == "reset" or self.anchor in ("pretrained", "zero") or math.isinf(self.resample_every):
             return 0.0
-        return abs(1.0 - (1.0 - self.old_anchor_weight(0)) * self.scale)
+        absorbed = 1.0 - self.old_anchor_weight(0)
+        if self.follows_steps:
+            absorbed = 1.0 if self.ema_bias_correction else 1.0 - self.ema_decay**self.resample_every
+        return abs(1.0 - absorbed * self.scale)
 
     @property
     def follows_steps(self) -> bool:

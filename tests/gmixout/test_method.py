@@ -399,4 +399,7 @@ def test_counts_are_honest(caplog):
     assert "0.weight" in method.describe()
     with caplog.at_level(logging.WARNING):
         run(Settings(sparsity=0.999), steps=1)
-    assert "rounds to nothing kept in 2 tensors" in caplog.text
+    assert "rounds to nothing kept in 2 tensors (0.weight, 2.weight): each keeps one unit" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        run(Settings(sparsity=0.99, count="bernoulli"), steps=1)
+    assert "coin flips keep nothing in an episode with a chance of up to 20.0% in 2 tensors" in caplog.text
