@@ -1,0 +1,46 @@
+"""The README is true: its code runs, its links exist, its numbers are those of the stored records."""
+
+import pathlib
+import re
+
+import pytest
+import torch
+
+from analysis import levers, printing, records, tables
+
+ROOT = pathlib.Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text()
+
+
+def test_its_ten_lines_train_and_merge_a_model():
+    (block,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU())
+    model.add_module("head", torch.nn.Linear(8, 3))
+    before = model[0].weight.detach().clone()
+    keys = list(model.state_dict())
+    names = {"model": model, "torch": torch, "loader": [(torch.randn(4, 6), torch.tensor([0, 1, 2, 0]))] * 3}
+    exec(block, names)
+    assert list(names["model"].state_dict()) == keys
+    assert not torch.equal(model[0].weight, before)
+
+
+@pytest.mark.parametrize("link", sorted(set(re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))))
+def test_its_links_exist(link):
+    assert (ROOT / link).exists()
+
+
+def test_its_numbers_are_those_of_the_records():
+    stored = records.read(ROOT / "figures/levers-quick/records")
+    for row in tables.summary(stored).query("weights == 'reported'").to_dict("records"):
+        for score in ("id_score", "ood_score"):
+            assert printing.interval_text(row[score], row[f"{score}_low"], row[f"{score}_high"]) in TEXT
+    for row in levers.lever_effects(stored).to_dict("records"):
+        assert printing.interval_text(row["effect"], row["low"], row["high"], signed=True) in TEXT
+
+
+def test_its_figures_are_drawn_from_the_stored_records():
+    fingerprint = records.read(ROOT / "figures/levers-quick/records").fingerprint()
+    drawn = sorted((ROOT / "figures/levers-quick").glob("*.csv"))
+    assert len(drawn) == 6
+    for path in drawn:
+        assert path.read_text().startswith(f"# records sha256:{fingerprint}\n")
