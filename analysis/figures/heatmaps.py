@@ -29,11 +29,11 @@ def table(records: Records) -> pd.DataFrame:
     needs(len(tried) > 0, "GMixout cells", "run a study that sweeps levers")
     tried = with_shared_runs(tried.drop_duplicates("setting"))
     groups = lever_cells(records, rates="common").query("not is_shared").groupby("setting")
-    averaged = {setting: tuple(sorted(group["cell"])) for setting, group in groups}
+    averaged = {str(setting): tuple(sorted(group["cell"])) for setting, group in groups}
     chosen = set(select(records).query("method == 'gmixout'")["setting"])
     frame = tried.join(groups[list(RESPONSES)].mean(), on="setting")
     # A setting without a score keeps the cells that were tried for it.
-    frame["cells"] = [averaged.get(row.setting, row.cells) for row in frame.itertuples()]
+    frame["cells"] = [averaged.get(row["setting"], row["cells"]) for row in frame.to_dict("records")]
     frame = frame.assign(is_selected=frame["setting"].isin(chosen))
     return frame.sort_values(["anchor", "resample_every", "sparsity"])[COLUMNS].reset_index(drop=True)
 
