@@ -8,7 +8,8 @@ STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum |
 
 setup: $(STAMP)
 
-$(STAMP): pyproject.toml constraints.txt
+# The name holds the hash of what defines the environment, so nothing is installed twice, whatever the files' times say.
+$(STAMP):
 	@echo "[setup] installing into $(VENV) (first time: about 6 GB and a few minutes)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "[setup] Python 3.11 or newer is needed, this is " + sys.version.split()[0] + "; run make PYTHON=/path/to/python3.11")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
