@@ -1,5 +1,9 @@
 """Exact and coin-flip masks: right counts, uniform inclusion, nothing but (key, episode) matters."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import scipy.stats
 import torch
@@ -76,6 +80,21 @@ def test_draws_do_not_depend_on_threads():
         torch.set_num_threads(threads)
     assert torch.equal(drawn[0][0], drawn[1][0])
     assert torch.equal(drawn[0][1], drawn[1][1])
+
+
+def test_every_process_draws_the_same_masks():
+    """Ranks of a parallel run agree without traffic: nothing of a process enters, Python's salted hashes least of all."""
+    code = (
+        "from gmixout.sampling import draw_exact, draw_bernoulli, tensor_key as key;"
+        "print(draw_exact(key(3, 'weight'), 7, 9000, 40).tolist(),"
+        "draw_bernoulli(key(3, 'weight'), 7, 200, 0.9).nonzero().flatten().tolist())"
+    )
+    printed = set()
+    for rank in ("0", "1"):
+        environment = {**os.environ, "PYTHONHASHSEED": rank, "RANK": rank, "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        printed.add(subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True).stdout)
+    here = draw_exact(KEY, 7, 9000, 40).tolist(), draw_bernoulli(KEY, 7, 200, 0.9).nonzero().flatten().tolist()
+    assert printed == {f"{here[0]} {here[1]}\n".encode()}
 
 
 def test_pieces_leave_no_seams(monkeypatch):
