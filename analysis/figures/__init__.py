@@ -1,4 +1,4 @@
-"""The figures of the house by name. One claim a file: ``table(records)`` then ``draw(frame, figure)``."""
+"""The figures of the suite by name. One claim a file: ``table(records)`` then ``draw(frame, figure)``."""
 
 from collections.abc import Mapping
 from types import MappingProxyType

@@ -16,7 +16,7 @@ class NothingToDraw(ValueError):
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure of the house.
+    """A figure of the suite.
 
     Args:
         title: What is shown, in one line.

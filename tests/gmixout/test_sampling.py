@@ -83,7 +83,7 @@ def test_draws_do_not_depend_on_threads():
 
 
 def test_every_process_draws_the_same_masks():
-    """Ranks of a parallel run agree without traffic: nothing of a process enters, Python's salted hashes least of all."""
+    """Ranks of a parallel run agree without traffic: nothing of a process enters, not even Python's salted hashes."""
     code = (
         "from gmixout.sampling import draw_exact, draw_bernoulli, tensor_key as key;"
         "print(draw_exact(key(3, 'weight'), 7, 9000, 40).tolist(),"
