@@ -6,12 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import CompletedProcess
 
+import numpy as np
 import pytest
+import torch
 from filelock import FileLock
+from torch import nn
 
+from studies.backbones import BACKBONES
 from studies.lease import Lease
 from studies.settings import CellSettings, load_study
 from studies.store import CellFolder
+from studies.train import Examples
 from tests.studies.running import Silent, gmixout
 
 
@@ -65,3 +70,18 @@ def run_cell():
             return run(cell, folder, lease, listener or Silent(), every_s)
 
     return run_in
+
+
+@pytest.fixture(scope="module")
+def fresh() -> nn.Module:
+    """An untrained tiny backbone, the same in every test."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return BACKBONES["digits-vit-tiny"].build().eval()
+
+
+@pytest.fixture(scope="module")
+def examples() -> Examples:
+    """Sixty pictures of noise with labels: enough to take training steps on."""
+    rng = np.random.default_rng(0)
+    return Examples(rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, 60))

@@ -3,34 +3,19 @@
 import copy
 import itertools
 
-import numpy as np
 import pytest
 import torch
 
-from studies.backbones import BACKBONES
 from studies.failures import Stopped
 from studies.methods import METHODS
 from studies.methods.method import spaced_steps
 from studies.methods.wise import interpolate
 from studies.settings import load_study
-from studies.train import Checkpointing, Examples, train
+from studies.train import Checkpointing, train
 
 CELLS = {f"{cell.method} {cell.levers.get('anchor')}": cell for cell in load_study("smoke").cells("00")}
 TRAINED = [name for name, cell in CELLS.items() if cell.training is not None]
 PROBE = torch.linspace(0, 1, 2 * 3 * 32 * 32).reshape(2, 3, 32, 32)
-
-
-@pytest.fixture(scope="module")
-def fresh():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return BACKBONES["digits-vit-tiny"].build().eval()
-
-
-@pytest.fixture(scope="module")
-def examples():
-    rng = np.random.default_rng(0)
-    return Examples(rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, 60))
 
 
 def attach(fresh, cell):

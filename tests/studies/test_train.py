@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from studies.backbones import BACKBONES
 from studies.evaluate import accuracy, logits
 from studies.failures import Diverged
 from studies.methods import METHODS
@@ -15,19 +14,6 @@ from studies.settings import Schedule, load_study
 from studies.train import Examples, deterministic, schedule_factor, train
 
 CELL = next(cell for cell in load_study("smoke").cells("00") if cell.method == "full")
-
-
-@pytest.fixture(scope="module")
-def fresh():
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return BACKBONES["digits-vit-tiny"].build().eval()
-
-
-@pytest.fixture(scope="module")
-def examples():
-    rng = np.random.default_rng(0)
-    return Examples(rng.integers(0, 256, (60, 32, 32, 3), dtype=np.uint8), rng.integers(0, 10, 60))
 
 
 def run(fresh, training, validation, schedule, learning_rate=1e-3, seed=0):
