@@ -49,9 +49,9 @@ def count(forms: Sequence[Form], dense: int, frozen: int, visited: int) -> Count
 
 
 def _touched(form: Form, visited: int) -> int:
-    union = torch.zeros(form.plan.entries, dtype=torch.bool)
+    union = torch.zeros(form.plan.shape, dtype=torch.bool)
     for episode in range(visited):
-        union[form.plan.support(episode)] = True
+        union |= form.plan.keep(episode)
         # Asked rarely, because the question costs a pass over the weight.
         if episode % 16 == 15 and bool(union.all()):
             break

@@ -6,11 +6,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from gmixout.compact import has_compact_form, install
 from gmixout.dense import DenseForm
 from gmixout.form import Form, is_sparse
 from gmixout.masks import MaskPlan
 from gmixout.sparse import SparseForm
 from gmixout.targets import Roles, Target
+
+# torch's own layers do nothing with their weights but products, which autocast runs in its dtype.
+_CAST_BY_AUTOCAST = {
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.MultiheadAttention,
+    nn.modules.linear.NonDynamicallyQuantizableLinear,
+}
 
 
 class Attachment:
@@ -55,8 +66,12 @@ def _attach(target: Target, plan: MaskPlan) -> Form:
     if not target.parameter.is_contiguous():
         target.parameter.data = target.parameter.data.contiguous()
     form = (SparseForm if is_sparse(plan) else DenseForm)(target.name, plan, target.parameter)
+    form.casts = all(type(module) in _CAST_BY_AUTOCAST for module, _ in target.owners)
     for module, attribute in target.owners:
+        is_alone = not parametrize.is_parametrized(module)
         parametrize.register_parametrization(module, attribute, form, unsafe=True)
+        if is_alone and isinstance(form, SparseForm) and has_compact_form(module, attribute, form.support):
+            install(module)
     return form
 
 

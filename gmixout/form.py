@@ -33,6 +33,7 @@ class Form(nn.Module):
         episode: Number of the current episode, from 0.
         override: A weight to hand out in place of the effective one, or None. Members are swapped in through it.
         finished: Trained values and anchor at the end of the last episode, until the next step is taken; else None.
+        casts: Whether every layer that reads the weight has it cast under autocast, so that the form may do it itself.
     """
 
     anchor: Tensor
@@ -46,6 +47,7 @@ class Form(nn.Module):
         self.episode = 0
         self.override: Tensor | None = None
         self.finished: tuple[Tensor, Tensor] | None = None
+        self.casts = False
         # In a list, so that the weight is not registered a second time as a parameter of the form.
         self._weight = [weight]
 
@@ -67,7 +69,7 @@ class Form(nn.Module):
         """Absorbs the weights into the anchor and draws the next mask.
 
         Returns:
-            The old and the new support (flat positions, int64) if trained values moved to other places, else None.
+            Flat positions of the old and the new support, where the optimiser's state must move with them; else None.
         """
         raise NotImplementedError
 
@@ -126,6 +128,12 @@ class Form(nn.Module):
     def trained_of(self, student: Tensor, anchor: Tensor) -> Tensor:
         """The inverse of `student_of`."""
         return student - anchor if self.settings.decay_to == "anchor" else student
+
+    def use_dtype(self, weight: Tensor) -> torch.dtype:
+        """The dtype to hand a weight out in: autocast's own where its layers would cast it anyway."""
+        device = weight.device.type
+        is_cast = self.casts and weight.dtype == torch.float32 and torch.is_autocast_enabled(device)
+        return torch.get_autocast_dtype(device) if is_cast else weight.dtype
 
     @property
     def gradient_scale(self) -> float:

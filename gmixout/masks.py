@@ -1,6 +1,7 @@
 """From units to entries: what a mask of a given granularity keeps in a weight of a given shape."""
 
 import dataclasses
+import functools
 import math
 
 import torch
@@ -47,6 +48,11 @@ class MaskPlan:
         return math.prod(self.shape)
 
     @property
+    def inputs(self) -> int:
+        """Entries of a row: an output feature's."""
+        return math.prod(self.shape[1:])
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Units along the outputs and along the inputs (1 where they do not matter)."""
         granularity, rows = self.settings.granularity, self.shape[0]
@@ -57,22 +63,38 @@ class MaskPlan:
         if granularity == "column":
             return 1, math.ceil(self.shape[1] / self.settings.group_size)
         size = self.settings.block_size
-        return math.ceil(rows / size), math.ceil(math.prod(self.shape[1:]) / size)
+        return math.ceil(rows / size), math.ceil(self.inputs / size)
 
     @property
     def units(self) -> int:
         """Units that a mask keeps or holds as one."""
         return math.prod(self.grid)
 
+    @functools.cached_property
+    def segments(self) -> tuple[int, int, int]:
+        """Segments of units, units of a segment, and units that an exact mask keeps of each: rounded, and never none.
+
+        Entries are drawn within groups of whole rows, so that a part of the rows holds its own part of the support:
+        the smallest groups that divide the rows and round the count by little. Other units are one segment.
+        """
+        length = self.units
+        if self.settings.granularity == "element":
+            # 1024 entries round the kept share by at most .0005, and 32 kept ones by at most 2 % of itself.
+            enough = max(1024.0, 32.0 / (1.0 - self.settings.sparsity))
+            groups = (size for size in range(1, self.shape[0] + 1) if self.shape[0] % size == 0)
+            length = next((size for size in groups if size * self.inputs >= enough), self.shape[0]) * self.inputs
+        return self.units // length, length, kept_count(length, self.settings.sparsity)
+
     @property
     def kept_units(self) -> int:
-        """Units that an exact mask keeps: rounded, and never none."""
-        return kept_count(self.units, self.settings.sparsity)
+        """Units that an exact mask keeps."""
+        segments, _, count = self.segments
+        return segments * count
 
     @property
     def is_rounded_up(self) -> bool:
         """Whether the sparsity rounds to no unit at all, so that an exact mask keeps one all the same."""
-        return self.settings.count == "exact" and round((1.0 - self.settings.sparsity) * self.units) == 0
+        return self.settings.count == "exact" and round((1.0 - self.settings.sparsity) * self.segments[1]) == 0
 
     @property
     def chance_of_nothing(self) -> float:
@@ -82,11 +104,11 @@ class MaskPlan:
     @property
     def has_equal_units(self) -> bool:
         """Whether every unit holds the same number of entries, so that exact masks never change size."""
-        granularity, rows, inputs = self.settings.granularity, self.shape[0], math.prod(self.shape[1:])
+        granularity = self.settings.granularity
         if granularity == "column":
             return self.shape[1] % self.settings.group_size == 0
         if granularity == "block":
-            return rows % self.settings.block_size == 0 and inputs % self.settings.block_size == 0
+            return self.shape[0] % self.settings.block_size == 0 and self.inputs % self.settings.block_size == 0
         return True
 
     @property
@@ -96,20 +118,15 @@ class MaskPlan:
             return round(self.kept_units * self.entries / self.units)
         return round((1.0 - self.settings.sparsity) * self.entries)
 
-    def support(self, episode: int, device: torch.device | str = "cpu") -> Tensor:
-        """Flat positions of the kept entries, int64, each once; sorted for all granularities but ``element``."""
-        if self.settings.granularity == "element" and self.settings.count == "exact":
-            return draw_exact(self.key, episode, self.units, self.kept_units, device)
-        return self.keep(episode, device).reshape(-1).nonzero().reshape(-1)
-
     def keep(self, episode: int, device: torch.device | str = "cpu") -> Tensor:
         """The mask M, bool, shape of the weight; true where the entry is trainable."""
         if self.settings.count == "bernoulli":
             kept = draw_bernoulli(self.key, episode, self.units, self.settings.sparsity, device)
         else:
-            kept = torch.zeros(self.units, dtype=torch.bool, device=device)
-            kept[draw_exact(self.key, episode, self.units, self.kept_units, device)] = True
-        return self._spread(kept)
+            segments, length, count = self.segments
+            kept = torch.zeros(segments, length, dtype=torch.bool, device=device)
+            kept.scatter_(1, draw_exact(self.key, episode, segments, length, count, device).long(), True)
+        return self._spread(kept.reshape(-1))
 
     def _spread(self, kept: Tensor) -> Tensor:
         granularity, size = self.settings.granularity, self.settings.block_size
@@ -121,4 +138,4 @@ class MaskPlan:
             features = kept.repeat_interleave(self.settings.group_size)[: self.shape[1]]
             return features.reshape(1, -1, *[1] * (len(self.shape) - 2)).expand(self.shape).contiguous()
         tiles = kept.reshape(self.grid).repeat_interleave(size, 0).repeat_interleave(size, 1)
-        return tiles[: self.shape[0], : math.prod(self.shape[1:])].reshape(self.shape)
+        return tiles[: self.shape[0], : self.inputs].reshape(self.shape)

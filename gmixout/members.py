@@ -87,12 +87,12 @@ class Journal:
         stored = self.entries[member.episode]["weights"][form.name]
         if isinstance(stored, Tensor):
             return stored.to(form.anchor.device, copy=True)
+        assert isinstance(form, SparseForm)
         weight = form.anchor_weight()
-        flat = weight.view(-1)
         for episode in range(form.episode - 1, member.episode - 1, -1):
             anchor, effective = self.entries[episode]["weights"][form.name]
             values = effective if episode == member.episode else anchor
-            flat.index_copy_(0, form.plan.support(episode, flat.device), values.to(flat.device))
+            form.support.scatter(weight, form.support.draw(episode, weight.device), values.to(weight.device))
         return weight
 
     def state(self) -> dict[str, Any]:

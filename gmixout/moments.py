@@ -57,8 +57,8 @@ def carry(optimizer: Optimizer, parameter: nn.Parameter, old: Tensor, new: Tenso
 
     Args:
         optimizer: The optimiser that holds ``parameter``.
-        parameter: Trained values, shape ``(count,)``.
-        old: Flat positions of the old support, int64, shape ``(count,)``.
+        parameter: Trained values.
+        old: Flat positions of the old support, int64, shape of ``parameter``.
         new: The same of the new support.
         entries: Entries of the weight.
     """
@@ -67,8 +67,9 @@ def carry(optimizer: Optimizer, parameter: nn.Parameter, old: Tensor, new: Tenso
     if not moved:
         return
     slot = torch.full((entries,), -1, dtype=torch.int32, device=old.device)
-    slot[old] = torch.arange(len(old), dtype=torch.int32, device=old.device)
-    source = slot[new].long()
+    slot[old.reshape(-1)] = torch.arange(old.numel(), dtype=torch.int32, device=old.device)
+    source = slot[new.reshape(-1)].long()
     stays = source >= 0
     for value in moved:
-        value.copy_(torch.where(stays, value[source.clamp_min(0)], 0.0))
+        kept = torch.where(stays, value.reshape(-1)[source.clamp_min(0)], 0.0)
+        value.copy_(kept.view(value.shape))

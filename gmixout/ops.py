@@ -6,23 +6,26 @@ import torch
 from torch import Tensor
 
 from gmixout import reference
+from gmixout.supports import BlockSupport, Support
 
 
-def route(weight: Tensor, values: Tensor, index: Tensor, scale: float) -> Tensor:
+def route(weight: Tensor, values: Tensor, index: Tensor, support: Support, scale: float, dtype: torch.dtype) -> Tensor:
     """Hands out a dense weight whose gradient arrives at the values on the support only.
 
     The dense gradient of one weight lives until it is gathered here; nothing dense is kept.
 
     Args:
-        weight: The effective weight, any shape, contiguous. Gets no gradient.
-        values: Trained values on the support, shape ``(count,)``. Not read: they receive the gradient.
-        index: Flat positions of the support, int32 or int64, shape ``(count,)``.
+        weight: The effective weight, contiguous. Gets no gradient.
+        values: Trained values, of the support's shape. Not read: they receive the gradient.
+        index: The support's index.
+        support: Where the values lie.
         scale: Factor c from a trained value to the weight.
+        dtype: What to hand out; the gradient arrives in it, too.
 
     Returns:
-        A view of ``weight``; its gradient g reaches ``values`` as ``scale * g[index]``.
+        A view of ``weight``, or its copy in another dtype; its gradient g reaches ``values`` as ``scale * g`` gathered.
     """
-    return _Route.apply(weight, values, index, scale)
+    return _Route.apply(weight, values, index, support, scale, dtype)
 
 
 def mix(weight: Tensor, anchor: Tensor, keep: Tensor, scale: float, gradient_scale: float) -> Tensor:
@@ -38,20 +41,45 @@ def mix(weight: Tensor, anchor: Tensor, keep: Tensor, scale: float, gradient_sca
     return _Mix.apply(weight, anchor, keep, scale, gradient_scale)
 
 
+def cast_and_pick(inputs: Tensor, index: Tensor, dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """The inputs in a dtype, and their chosen features along a dimension, compactly."""
+    cast = inputs.to(dtype)
+    return cast, cast.index_select(dim, index)
+
+
+def block_gradient(gradient: Tensor, inputs: Tensor, index: Tensor, support: BlockSupport) -> Tensor:
+    """The tiles of the weight gradient ``gradientᵀ @ inputs`` on the support, shape ``support.shape``.
+
+    Args:
+        gradient: Gradient of the outputs, ``(tokens, rows)``.
+        inputs: ``(tokens, inputs)``, same dtype.
+        index: Numbers of the chosen tiles.
+        support: Where they lie.
+    """
+    size = support.size
+    tiles = gradient.new_empty(support.shape)
+    for tile, number in zip(tiles, index.tolist(), strict=True):
+        row, column = number // support.across * size, number % support.across * size
+        torch.mm(gradient[:, row : row + size].t(), inputs[:, column : column + size], out=tile)
+    return tiles
+
+
 # One method for forward and context: torch binds the arguments anew at every call where ``setup_context`` is separate,
 # which cost 0.04 ms a weight and step (torch 2.15, CPU).
 class _Route(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, values: Tensor, index: Tensor, scale: float) -> Tensor:  # type: ignore[override]
+    def forward(  # type: ignore[override]
+        ctx: Any, weight: Tensor, values: Tensor, index: Tensor, support: Support, scale: float, dtype: torch.dtype
+    ) -> Tensor:
         ctx.save_for_backward(index)
-        ctx.scale = scale
-        return weight.view_as(weight)
+        ctx.support, ctx.scale, ctx.values_dtype = support, scale, values.dtype
+        return weight.view_as(weight) if dtype == weight.dtype else weight.to(dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (index,) = ctx.saved_tensors
-        on_support = gradients[0].reshape(-1).index_select(0, index)
-        return None, on_support if ctx.scale == 1.0 else on_support * ctx.scale, None, None
+        on_support = ctx.support.gather(gradients[0].contiguous(), index).to(ctx.values_dtype)
+        return None, on_support if ctx.scale == 1.0 else on_support * ctx.scale, None, None, None, None
 
 
 class _Mix(torch.autograd.Function):

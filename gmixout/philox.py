@@ -50,6 +50,22 @@ def philox(seed: int, c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor) -> tuple[T
     return c0, c1, c2, c3
 
 
+def philox_words(seed: int, counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]:
+    """`philox` of one counter in plain integers.
+
+    Example:
+        >>> [f"{word:08x}" for word in philox_words(0, (0, 0, 0, 0))]
+        ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
+    """
+    k0, k1 = seed & _LOW_32, seed >> 32
+    c0, c1, c2, c3 = (word & _LOW_32 for word in counter)
+    for _ in range(_ROUNDS):
+        a, b = c0 * _ROUND_A, c2 * _ROUND_B
+        c0, c1, c2, c3 = (b >> 32) ^ c1 ^ k0, b & _LOW_32, (a >> 32) ^ c3 ^ k1, a & _LOW_32
+        k0, k1 = (k0 + _KEY_A) & _LOW_32, (k1 + _KEY_B) & _LOW_32
+    return c0, c1, c2, c3
+
+
 def randint4x(seed: int, offset: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Four words for every 64-bit offset: the twin of ``triton.language.randint4x``.
 

@@ -1,30 +1,34 @@
 """Which units of a tensor a mask keeps: an exact count without a sort, or independent coin flips.
 
-Units are numbered 0 … total-1 (entries, rows, columns or blocks: `masks.py` knows which). Both samplers are pure
-functions of (key, episode) on any device, so they need no generator, no stored mask and no host synchronisation.
+Both samplers are pure functions of (key, episode) on any device, so they need no generator, no stored mask and no host
+synchronisation. Every random word is Philox's, at a counter that nothing else uses.
 
-Exact count: the units are cut into segments of 4096. A random phase spreads the count over the segments by systematic
-sampling, and inside each segment a keyed Feistel permutation turns the slots 0, 1, 2 … into distinct positions. Every
-unit is kept with probability exactly count / total.
+Exact count: units lie in segments of equal length, and every segment keeps the same number. Inside a segment a keyed
+Feistel permutation of a power of two turns the slots 0, 1, 2 … into distinct positions; a position beyond the segment's
+end is permuted again until it lies within, and a random rotation makes every unit's chance exactly count / length.
+
+Coin flips: a unit is kept when its 32-bit word lies below a threshold. The words are compared byte by byte, from the
+highest: one call of the generator gives the first bytes of 16 units, which decide all but one unit in 256.
 """
 
 import hashlib
-import math
+import sys
 
 import torch
 from torch import Tensor
 
-from gmixout.philox import philox
+from gmixout.philox import philox, philox_words
 
-_SEGMENT_BITS = 12
-SEGMENT = 1 << _SEGMENT_BITS
-# Pieces that stay in the cache: both samplers are about twice as fast as in one pass (2-core CPU, 400 000 units).
-_SEGMENTS_AT_ONCE = 16
-_COUNTERS_AT_ONCE = 16384
 _ROUNDS = 6
+# Four rounds, or smaller permutations, leave pairs visibly dependent.
 _MINIMUM_BITS = 6
-# The fourth counter word separates the streams, so that no two uses ever share a counter.
-_COIN_STREAM, _PHASE_STREAM, _KEY_STREAM_A, _KEY_STREAM_B = 0, 1, 2, 3
+_MULTIPLIER_A, _MULTIPLIER_B = 0x7FEB352D, 0x297A2D39
+# The fourth counter word separates the streams: 0 to 3 are the bytes of a coin's word, from the highest.
+_KEY_STREAMS = (4, 5)
+_COINS = 16
+# Pieces that stay in the cache, large enough for the work to outweigh the calls (2-core CPU).
+_SLOTS_AT_ONCE = 131072
+_COUNTERS_AT_ONCE = 16384
 
 
 def tensor_key(seed: int, name: str) -> int:
@@ -56,53 +60,55 @@ def kept_count(total: int, sparsity: float) -> int:
     return max(1, round((1.0 - sparsity) * total))
 
 
-def draw_exact(key: int, episode: int, total: int, count: int, device: torch.device | str = "cpu") -> Tensor:
-    """Draws ``count`` distinct units, each unit with probability ``count / total``.
+def draw_exact(
+    key: int, episode: int, segments: int, length: int, count: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """Draws ``count`` distinct units of every segment, each unit with probability exactly ``count / length``.
 
-    The order is segment by segment and random inside a segment. Inclusion is exactly uniform; pairs are uniform to
-    the quality of a six-round Feistel network (tested by chi-square).
+    Segments are independent. Pairs within one are uniform to the quality of a six-round Feistel network (tested by
+    chi-square).
 
     Args:
         key: From `tensor_key`.
         episode: Number of the episode, in ``[0, 2**32)``.
-        total: Number of units, at least 1.
-        count: Units to keep, in ``[1, total]``.
+        segments: Number of segments, from 1.
+        length: Units of a segment, in ``[1, 2**30]``.
+        count: Units to keep of each, in ``[1, length]``.
         device: Where to compute; the result does not depend on it.
 
     Returns:
-        int64 unit numbers, shape ``(count,)``, no two equal.
+        int32 positions within the segments, shape ``(segments, count)``, no two of a row equal, in random order.
 
     Raises:
-        ValueError: If ``count`` is out of range.
+        ValueError: If ``length`` or ``count`` is out of range.
 
     Example:
-        >>> kept = draw_exact(tensor_key(0, "weight"), episode=0, total=10, count=3)
-        >>> len(set(kept.tolist()))
-        3
+        >>> kept = draw_exact(tensor_key(0, "weight"), episode=0, segments=2, length=10, count=3)
+        >>> kept.shape, [len(set(row)) for row in kept.tolist()]
+        (torch.Size([2, 3]), [3, 3])
     """
-    if not 1 <= count <= total:
-        raise ValueError(f"count must lie in [1, {total}], got {count}")
-    if count == total:
-        return torch.arange(total, device=device)
-    full = (total - 1) // SEGMENT
-    phase, keys = _randomness(key, episode, full + 1)
-    ends = _segment_ends(total, count, phase % total)
-    keys = keys.to(device)
-    parts = []
-    for start in range(0, full, _SEGMENTS_AT_ONCE):
-        stop = min(start + _SEGMENTS_AT_ONCE, full)
-        parts.append(_draw_segments(ends, keys, start, stop))
-    rest = count - (int(ends[-2]) if full else 0)
-    if rest:
-        parts.append(full * SEGMENT + _draw_last(rest, keys[:, full], total - full * SEGMENT))
-    return torch.cat(parts)
+    if not 1 <= length <= 2**30:
+        raise ValueError(f"length must lie in [1, 2**30], got {length}")
+    if not 1 <= count <= length:
+        raise ValueError(f"count must lie in [1, {length}], got {count}")
+    slots = torch.arange(count, dtype=torch.int32, device=device)
+    if count == length:
+        return slots.repeat(segments, 1)
+    keys, offsets = segment_keys(key, episode, segments, length, device)
+    drawn = torch.empty(segments, count, dtype=torch.int32, device=device)
+    step = max(1, _SLOTS_AT_ONCE // count)
+    for start in range(0, segments, step):
+        piece = slice(start, min(start + step, segments))
+        drawn[piece] = _draw_segments(slots, keys[:, piece], offsets[piece], length)
+    return drawn
 
 
 def draw_bernoulli(key: int, episode: int, total: int, sparsity: float, device: torch.device | str = "cpu") -> Tensor:
     """Keeps every unit independently with probability ``1 - sparsity``: the count varies, and may be zero.
 
-    Unit ``i`` is kept when word ``i % 4`` of counter ``i // 4`` lies below ``round((1 - sparsity) * 2**32)``: integers
-    are compared, so every device agrees.
+    With C = ceil(total / 16) counters, unit ``i`` has byte ``i % 4``, from the lowest, of word ``i // 4C`` of counter
+    ``i % 4C // 4``, in each of the streams 0 to 3. These four bytes, from the highest, are its 32-bit word, and it is
+    kept when that lies below `coin_threshold`: integers are compared, so every device agrees.
 
     Args:
         key: From `tensor_key`.
@@ -119,80 +125,106 @@ def draw_bernoulli(key: int, episode: int, total: int, sparsity: float, device: 
         >>> round(kept.float().mean().item(), 2)
         0.1
     """
-    threshold = round((1.0 - sparsity) * 2**32)
-    counters = torch.arange((total + 3) // 4, device=device)
-    stream = torch.full_like(counters[:1], _COIN_STREAM)
-    episodes = torch.full_like(stream, episode)
-    kept = torch.empty(len(counters), 4, dtype=torch.bool, device=device)
-    for start in range(0, len(counters), _COUNTERS_AT_ONCE):
-        piece = counters[start : start + _COUNTERS_AT_ONCE]
-        words = philox(key, piece & 0xFFFFFFFF, piece >> 32, episodes, stream)
-        for column, word in enumerate(words):
-            kept[start : start + _COUNTERS_AT_ONCE, column] = word < threshold
+    threshold = coin_threshold(sparsity)
+    if threshold == 2**32:
+        return torch.ones(total, dtype=torch.bool, device=device)
+    counters = (total + _COINS - 1) // _COINS
+    kept = torch.empty(4, 4 * counters, dtype=torch.bool, device=device)
+    for start in range(0, counters, _COUNTERS_AT_ONCE):
+        piece = torch.arange(start, min(start + _COUNTERS_AT_ONCE, counters), device=device)
+        first = _coin_bytes(key, episode, piece, stream=0)
+        kept[:, 4 * start : 4 * start + first.shape[1]] = first < threshold >> 24
+        tied = _where(first, threshold >> 24)
+        _resolve(kept, tied[0], tied[1] + 4 * start, key, episode, threshold)
     return kept.reshape(-1)[:total]
 
 
-def _randomness(key: int, episode: int, segments: int) -> tuple[int, Tensor]:
-    """All random words of one exact draw, on the host: a 64-bit phase, and the round keys ``(rounds, segments)``."""
-    segment = torch.arange(segments).repeat(2)
-    stream = torch.tensor([_KEY_STREAM_A, _KEY_STREAM_B]).repeat_interleave(segments)
-    words = philox(
-        key,
-        torch.cat([torch.zeros(1, dtype=torch.int64), segment]),
-        torch.tensor([0]),
-        torch.tensor([episode]),
-        torch.cat([torch.tensor([_PHASE_STREAM]), stream]),
-    )
-    phase = (int(words[0][0]) << 32) | int(words[1][0])
-    keys = torch.stack(words)[:, 1:].reshape(4, 2, segments).transpose(0, 1).reshape(8, segments)
-    return phase, keys[:_ROUNDS]
+def coin_threshold(sparsity: float) -> int:
+    """``round((1 - sparsity) * 2**32)``: coins whose 32-bit word lies below it are kept."""
+    return round((1.0 - sparsity) * 2**32)
 
 
-def _segment_ends(total: int, count: int, phase: int) -> Tensor:
-    """Slots used up to the end of every segment: ``floor((count * end + phase) / total)``, phase in [0, total)."""
-    # Python integers where count * end could leave 64 bits.
-    if count * total >= 2**62:
-        ends = [(count * min(end, total) + phase) // total for end in range(SEGMENT, total + SEGMENT, SEGMENT)]
-        return torch.tensor(ends, dtype=torch.int64)
-    end = torch.arange(SEGMENT, total + SEGMENT, SEGMENT).clamp_(max=total)
-    return (end * count + phase) // total
+def segment_keys(
+    key: int, episode: int, segments: int, length: int, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor]:
+    """The random words of every segment: int32 round keys ``(rounds, segments)`` and rotations ``(segments,)``."""
+    segment = torch.arange(segments, device=device).repeat(len(_KEY_STREAMS))
+    stream = torch.tensor(_KEY_STREAMS, device=device).repeat_interleave(segments)
+    zero = torch.zeros(1, dtype=torch.int64, device=device)
+    words = torch.stack(philox(key, segment, zero, zero + episode, stream)).reshape(4, len(_KEY_STREAMS), segments)
+    words = words.transpose(0, 1).reshape(-1, segments)
+    return words[:_ROUNDS].to(torch.int32), ((words[_ROUNDS] * length) >> 32).to(torch.int32)
 
 
-def _draw_segments(ends: Tensor, keys: Tensor, start: int, stop: int) -> Tensor:
-    """The kept units of the full segments start … stop-1: one row of slots a segment, spare slots dropped."""
-    sizes = ends[start:stop] - torch.cat([ends.new_zeros(1), ends])[start:stop]
-    longest = int(sizes.max())
-    rank = torch.arange(longest, device=keys.device).expand(stop - start, longest)
-    first = torch.arange(start, stop, device=keys.device)[:, None] * SEGMENT
-    units = _feistel(rank, keys[:, start:stop, None], _SEGMENT_BITS // 2) + first
-    # Sizes differ by at most one, so only the last column can hold spare slots.
-    if int(sizes.min()) == longest:
-        return units.reshape(-1)
-    return units[rank < sizes.to(keys.device)[:, None]]
+def _draw_segments(slots: Tensor, keys: Tensor, offsets: Tensor, length: int) -> Tensor:
+    bits = permutation_bits(length)
+    drawn = _feistel(slots.expand(len(offsets), -1), keys[:, :, None], bits)
+    flat = drawn.view(-1)
+    outside = (flat >= length).nonzero().reshape(-1)
+    # Permuted again until it lies within the segment; the start of the cycle does, so this ends.
+    while len(outside):
+        walked = _feistel(flat[outside], keys[:, outside // len(slots)], bits)
+        flat[outside] = walked
+        outside = outside[walked >= length]
+    drawn += offsets[:, None]
+    drawn -= (drawn >= length).to(torch.int32).mul_(length)
+    return drawn
 
 
-def _draw_last(count: int, keys: Tensor, length: int) -> Tensor:
-    """The kept units of the last segment, of any length: cycles of a larger permutation are walked."""
-    bits = max(_MINIMUM_BITS, 2 * math.ceil(math.log2(max(length, 2)) / 2))
-    table = _feistel(torch.arange(1 << bits, device=keys.device), keys[:, None], bits // 2)
-    position = table[:count]
-    # At most one walk through the whole table, whatever the keys.
-    for _ in range(1 << bits):
-        outside = position >= length
-        if not bool(outside.any()):
-            break
-        position = torch.where(outside, table[position], position)
-    return position
+def permutation_bits(length: int) -> int:
+    """Bits of the permuted domain: the smallest power of two that holds a segment, but not too small."""
+    return max(_MINIMUM_BITS, (length - 1).bit_length())
 
 
-def _feistel(value: Tensor, keys: Tensor, half_bits: int) -> Tensor:
-    """A keyed permutation of 0 … 2**(2 * half_bits) - 1; ``keys`` holds one key a round along its first dimension."""
-    low_mask, shift = (1 << half_bits) - 1, 32 - half_bits
-    left, right = value >> half_bits, value & low_mask
-    for key in keys:
-        # Multipliers below 2**31 keep the products of 32-bit words inside int64.
+def _feistel(value: Tensor, keys: Tensor, bits: int) -> Tensor:
+    """A keyed permutation of 0 … 2**bits - 1, int32; ``keys`` holds one key a round along its first dimension."""
+    widths = (bits // 2, bits - bits // 2)
+    left, right = value >> widths[1], value & ((1 << widths[1]) - 1)
+    for number, key in enumerate(keys):
+        width = widths[number % 2]
+        # Shifts of int32 copy the sign, so every shift is masked; products wrap modulo 2**32 as they should.
         mixed = right ^ key
-        mixed.bitwise_xor_(mixed >> 16).mul_(0x7FEB352D).bitwise_and_(0xFFFFFFFF)
-        mixed.bitwise_xor_(mixed >> 15).mul_(0x297A2D39).bitwise_and_(0xFFFFFFFF)
-        left, right = right, left ^ mixed.bitwise_right_shift_(shift)
-    return (left << half_bits).bitwise_or_(right)
+        mixed.bitwise_xor_((mixed >> 16).bitwise_and_(0xFFFF)).mul_(_MULTIPLIER_A)
+        mixed.bitwise_xor_((mixed >> 15).bitwise_and_(0x1FFFF)).mul_(_MULTIPLIER_B)
+        mixed.bitwise_right_shift_(32 - width).bitwise_and_((1 << width) - 1)
+        left, right = right, mixed.bitwise_xor_(left)
+    return (left << widths[1]).bitwise_or_(right)
+
+
+def _coin_bytes(key: int, episode: int, counters: Tensor, stream: int) -> Tensor:
+    """One byte of 16 coins a counter: uint8, shape ``(4, 4 * counters)``, a row for each of the generator's words."""
+    one = torch.ones(1, dtype=torch.int64, device=counters.device)
+    words = philox(key, counters & 0xFFFFFFFF, counters >> 32, one * episode, one * stream)
+    packed = torch.empty(4, len(counters), dtype=torch.int32, device=counters.device)
+    for row, word in zip(packed, words, strict=True):
+        row.copy_(word)
+    planes = packed.view(torch.uint8)
+    return planes if sys.byteorder == "little" else planes.view(4, -1, 4).flip(-1).reshape(planes.shape)
+
+
+def _where(drawn: Tensor, byte: int) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the coins that drew a byte."""
+    # Looked for in fours, because finding is slower than comparing: one byte in 256 is the one.
+    fours = (drawn == byte).view(torch.int32).reshape(-1).nonzero()
+    near = (4 * fours + torch.arange(4, device=drawn.device)).reshape(-1)
+    near = near[drawn.reshape(-1)[near] == byte]
+    return near // drawn.shape[1], near % drawn.shape[1]
+
+
+def _resolve(kept: Tensor, plane: Tensor, place: Tensor, key: int, episode: int, threshold: int) -> None:
+    """Decides, in place, the coins whose first byte equals the threshold's, by their further bytes."""
+    rest = threshold & 0xFFFFFF
+    # Nothing lies below a threshold whose further bytes are all zero.
+    if not rest or not len(place):
+        return
+    drawn = _coin_bytes(key, episode, place // 4, stream=1).view(4, -1, 4)
+    drawn = drawn[plane, torch.arange(len(place), device=place.device), place % 4]
+    kept[plane, place] = drawn < rest >> 16
+    tied = drawn == rest >> 16
+    # Two coins in 65 536 come this far; plain integers are quicker than tensors for them.
+    for row, column in torch.stack([plane[tied], place[tied]], dim=1).tolist():
+        low = 0
+        for stream in (2, 3):
+            word = philox_words(key, (column // 4, column // 4 >> 32, episode, stream))[row]
+            low = low << 8 | (word >> 8 * (column % 4)) & 0xFF
+        kept[row, column] = low < rest & 0xFFFF

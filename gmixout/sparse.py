@@ -1,7 +1,7 @@
 """The sparse form of a masked weight: dense is only the weight itself, all else lives on the support.
 
 Off the support the effective weight equals the anchor, so the weight tensor holds both. On the support the form keeps
-the trained values, their anchor, a 32-bit index and, where asked, a running average.
+the trained values, their anchor, a small index and, where asked, a running average.
 """
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from gmixout import ops
 from gmixout.form import Form
 from gmixout.masks import MaskPlan
+from gmixout.supports import support_of
 
 
 class SparseForm(Form):
@@ -26,10 +27,10 @@ class SparseForm(Form):
     def __init__(self, name: str, plan: MaskPlan, weight: nn.Parameter) -> None:
         super().__init__(name, plan, weight)
         weight.requires_grad_(False)
-        support = plan.support(0, weight.device)
-        index_dtype = torch.int32 if plan.entries < 2**31 else torch.int64
-        anchor = self._flat[support]
-        self.register_buffer("index", support.to(index_dtype), persistent=False)
+        self.support = support_of(plan)
+        index = self.support.draw(0, weight.device)
+        anchor = self.support.gather(weight.detach(), index)
+        self.register_buffer("index", index, persistent=False)
         self.register_buffer("anchor", anchor, persistent=False)
         self.register_buffer("shadow", anchor.clone() if plan.settings.follows_steps else None, persistent=False)
         self.values = nn.Parameter(self.trained_of(anchor, anchor).clone())
@@ -38,66 +39,82 @@ class SparseForm(Form):
         """Hands out the weight; its gradient reaches the values on the support."""
         if self.override is not None:
             return self.override
-        return ops.route(weight, self.values, self.index, self.gradient_scale)
+        return ops.route(weight, self.values, self.index, self.support, self.gradient_scale, self.use_dtype(weight))
 
     @property
     def trained(self) -> nn.Parameter:
         return self.values
 
-    @property
-    def _flat(self) -> Tensor:
-        return self.weight.detach().view(-1)
+    def weight_as(self, dtype: torch.dtype) -> Tensor:
+        """The effective weight in a dtype, without a gradient: the stored one where it has that dtype."""
+        return self.weight.detach().to(dtype)
+
+    def dense(self) -> Tensor:
+        """The stored weight, in the dtype of the values."""
+        return self.weight.detach()
+
+    def read(self, index: Tensor) -> Tensor:
+        """The stored weight on a support, a new tensor."""
+        return self.support.gather(self.weight.detach(), index)
+
+    def write(self, index: Tensor, values: Tensor) -> None:
+        """Writes the stored weight on a support, in place."""
+        self.support.scatter(self.weight.detach(), index, values)
+
+    def current_values(self) -> Tensor:
+        """What is trained, by reference."""
+        return self.values.detach()
 
     def _effective_values(self) -> Tensor:
-        return self.stretched(self.student_of(self.values.detach(), self.anchor), self.anchor)
+        return self.stretched(self.student_of(self.current_values(), self.anchor), self.anchor)
 
     def written(self, step: int) -> None:
         effective = self._effective_values()
-        self._flat.index_copy_(0, self.index.long(), effective)
+        self.write(self.index, effective)
         self.finished = None
         self.follow(effective, step)
 
-    def end_episode(self) -> tuple[Tensor, Tensor]:
-        old = self.index.long()
-        flat = self._flat
-        self.finished = (self.values.detach().clone(), self.anchor.clone())
-        flat.index_copy_(0, old, self.next_anchor(flat[old]))
+    def end_episode(self) -> tuple[Tensor, Tensor] | None:
+        old = self.index.clone()
+        self.finished = (self.current_values().clone(), self.anchor.clone())
+        self.write(old, self.next_anchor(self.read(old)))
         self.episode += 1
         self.redraw()
-        new = self.index.long()
-        self.anchor.copy_(flat[new])
+        self.anchor.copy_(self.read(self.index))
         if self.shadow is not None:
             self.shadow.copy_(self.anchor)
         with torch.no_grad():
             self.values.copy_(self.trained_of(self.anchor, self.anchor))
-        return old, new
+        if self.settings.moments == "reset":
+            return None
+        return self.support.positions(old), self.support.positions(self.index)
 
     def redraw(self) -> None:
-        self.index.copy_(self.plan.support(self.episode, self.index.device))
+        self.index.copy_(self.support.draw(self.episode, self.index.device))
 
-    def _with(self, support: Tensor, values: Tensor) -> Tensor:
-        weight = self.weight.detach().clone()
-        weight.view(-1).index_copy_(0, support, values)
+    def _with(self, index: Tensor, values: Tensor) -> Tensor:
+        weight = self.dense().clone()
+        self.support.scatter(weight, index, values)
         return weight
 
     def _last(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Support, student's values and anchor that the last step left."""
+        """Index, student's values and anchor that the last step left."""
         if self.finished is None:
-            return self.index.long(), self.student_of(self.values.detach(), self.anchor), self.anchor
-        support = self.plan.support(self.episode - 1, self.index.device)
+            return self.index, self.student_of(self.current_values(), self.anchor), self.anchor
+        index = self.support.draw(self.episode - 1, self.index.device)
         trained, anchor = self.finished
-        return support, self.student_of(trained, anchor), anchor
+        return index, self.student_of(trained, anchor), anchor
 
     def anchor_weight(self) -> Tensor:
-        return self._with(self.index.long(), self.anchor)
+        return self._with(self.index, self.anchor)
 
     def effective_weight(self) -> Tensor:
-        support, student, anchor = self._last()
-        return self._with(support, self.stretched(student, anchor))
+        index, student, anchor = self._last()
+        return self._with(index, self.stretched(student, anchor))
 
     def student_weight(self) -> Tensor:
-        support, student, _ = self._last()
-        return self._with(support, student)
+        index, student, _ = self._last()
+        return self._with(index, student)
 
     def entry(self) -> tuple[Tensor, Tensor]:
         """What the journal keeps of this episode: the anchor and the effective values on the support, copied."""

@@ -37,26 +37,26 @@ def test_entries_of_a_unit_share_their_fate(shape, granularity, count):
             assert tile.all() or not tile.any()
 
 
-@pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("granularity", ["element", "row", "column", "block"])
-def test_support_is_the_mask(shape, granularity):
-    plan = plan_of(shape, granularity=granularity, sparsity=0.7)
-    support = plan.support(episode=2)
-    spread = torch.zeros(plan.entries, dtype=torch.bool)
-    spread[support] = True
-    assert len(support) == int(spread.sum())
-    assert torch.equal(spread.reshape(shape), plan.keep(episode=2))
-    if plan.has_equal_units:
-        assert len(support) == plan.kept_entries
-
-
 @pytest.mark.parametrize("sparsity", [0.0, 0.02, 0.5, 0.9, 0.98, 0.999, 0.9999999])
-@pytest.mark.parametrize("shape", [(77, 513), (768, 768), (3, 1)])
+@pytest.mark.parametrize("shape", [(77, 513), (768, 768), (3, 1), (64, 3, 7, 7), (97, 9), (2304,)])
 def test_counts_are_right_at_extreme_sparsities(shape, sparsity):
     plan = plan_of(shape, sparsity=sparsity)
-    kept = int(plan.keep(0).sum())
-    assert kept == max(1, round((1 - sparsity) * plan.entries)) == plan.kept_entries
-    assert plan.is_rounded_up == (round((1 - sparsity) * plan.entries) == 0)
+    segments, length, count = plan.segments
+    kept = plan.keep(0).reshape(segments, length).sum(1)
+    assert segments * length == plan.entries
+    assert length % plan.inputs == 0, "segments are whole rows"
+    assert kept.tolist() == [max(1, round((1 - sparsity) * length))] * segments == [count] * segments
+    assert plan.kept_entries == int(kept.sum())
+    assert plan.is_rounded_up == (round((1 - sparsity) * length) == 0)
+    if length < plan.entries:
+        assert abs(plan.kept_entries / plan.entries - (1 - sparsity)) <= min(0.0005, 0.02 * (1 - sparsity))
+
+
+def test_element_segments_divide_the_rows_of_usual_layers():
+    lengths = [
+        plan_of(shape).segments[1] for shape in [(2304, 768), (3072, 768), (768, 3072), (576, 192), (96, 1, 7, 7)]
+    ]
+    assert lengths == [2 * 768, 2 * 768, 3072, 6 * 192, 24 * 49]
 
 
 def test_impossible_plans_are_refused():

@@ -3,8 +3,10 @@
 import pytest
 import torch
 
-from gmixout import ops, reference
+from gmixout import Settings, ops, reference
+from gmixout.masks import MaskPlan
 from gmixout.sampling import draw_bernoulli, tensor_key
+from gmixout.supports import support_of
 
 
 def case(shape=(5, 7), seed=0):
@@ -61,11 +63,14 @@ def test_ends_are_exact():
     assert torch.equal(reference.absorb(anchor, anchor, 0.37), anchor)
 
 
-def test_route_gives_the_gathered_gradient():
+@pytest.mark.parametrize("granularity", ["element", "row", "column"])
+def test_route_gives_the_gathered_gradient(granularity):
     weight = torch.randn(3, 4, dtype=torch.float64)
-    values, index = torch.zeros(5, dtype=torch.float64, requires_grad=True), torch.tensor([0, 11, 3, 7, 4])
+    support = support_of(MaskPlan(5, (3, 4), Settings(sparsity=0.5, granularity=granularity)))
+    index = support.draw(0)
+    values = torch.zeros(support.shape, dtype=torch.float64, requires_grad=True)
     upstream = torch.randn(4, 3, dtype=torch.float64).T
-    out = ops.route(weight, values, index.int(), 4.0)
+    out = ops.route(weight, values, index, support, 4.0, torch.float64)
     assert out.data_ptr() == weight.data_ptr()
     (gradient,) = torch.autograd.grad(out, values, upstream)
-    assert torch.equal(gradient, 4.0 * upstream.reshape(-1)[index])
+    assert torch.equal(gradient.reshape(-1), 4.0 * upstream.reshape(-1)[support.positions(index).reshape(-1)])
