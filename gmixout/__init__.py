@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gmixout.members import Member
     from gmixout.method import Counts, GMixout
+    from gmixout.optimizer import AdamW
     from gmixout.settings import Settings
 
-__all__ = ["Counts", "GMixout", "Member", "Settings"]
+__all__ = ["AdamW", "Counts", "GMixout", "Member", "Settings"]
 
-_HOMES = {"Settings": "settings", "GMixout": "method", "Counts": "method", "Member": "members"}
+_HOMES = {"Settings": "settings", "GMixout": "method", "Counts": "method", "Member": "members", "AdamW": "optimizer"}
 
 
 def __getattr__(name: str) -> Any:

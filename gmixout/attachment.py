@@ -9,6 +9,7 @@ from torch.nn.utils import parametrize
 from gmixout.compact import has_compact_form, install
 from gmixout.dense import DenseForm
 from gmixout.form import Form, is_sparse
+from gmixout.halves import HalvesForm
 from gmixout.masks import MaskPlan
 from gmixout.sparse import SparseForm
 from gmixout.targets import Roles, Target
@@ -47,13 +48,20 @@ class Attachment:
             target.parameter.requires_grad_(True)
         self.forms = [_attach(target, plan) for target, plan in zip(roles.masked, plans, strict=True)]
 
+    def forget(self) -> None:
+        """Lets go of the model's first parameters, for `fully_shard` has replaced them; detaching is over then."""
+        self._masked, self._requires_grad = (), []
+
     @torch.no_grad()
     def detach(self, weights: Mapping[str, Tensor]) -> None:
         """Writes the given weights, by name, and gives every module its plain parameters back."""
         for target in self._masked:
             for module, attribute in target.owners:
                 _unparametrize(module, attribute)
-            target.parameter.copy_(weights[target.name])
+            if target.parameter.dtype == weights[target.name].dtype:
+                target.parameter.copy_(weights[target.name])
+            else:
+                target.parameter.data = weights[target.name]
         for module, order in self._orders:
             for attribute in order:
                 module._parameters[attribute] = module._parameters.pop(attribute)
@@ -65,11 +73,14 @@ class Attachment:
 def _attach(target: Target, plan: MaskPlan) -> Form:
     if not target.parameter.is_contiguous():
         target.parameter.data = target.parameter.data.contiguous()
-    form = (SparseForm if is_sparse(plan) else DenseForm)(target.name, plan, target.parameter)
+    kind: type[Form] = SparseForm if is_sparse(plan) else DenseForm
+    kind = HalvesForm if plan.settings.storage == "hilo" else kind
+    form = kind(target.name, plan, target.parameter)
     form.casts = all(type(module) in _CAST_BY_AUTOCAST for module, _ in target.owners)
     for module, attribute in target.owners:
         is_alone = not parametrize.is_parametrized(module)
         parametrize.register_parametrization(module, attribute, form, unsafe=True)
+        form.live_in(module.parametrizations[attribute]._parameters)  # type: ignore[index, union-attr]
         if is_alone and isinstance(form, SparseForm) and has_compact_form(module, attribute, form.support):
             install(module)
     return form

@@ -8,7 +8,9 @@ from torch import Tensor, nn
 
 from gmixout import ops, reference
 from gmixout.form import Form
+from gmixout.kernels.launch import is_chosen
 from gmixout.masks import MaskPlan
+from gmixout.sampling import coin_threshold
 
 
 class DenseForm(Form):
@@ -20,7 +22,8 @@ class DenseForm(Form):
         weight: The module's parameter: from now on the student's weight, or with ``decay_to="anchor"`` its residual.
     """
 
-    keep: Tensor
+    stored: Tensor | None
+    number: Tensor
 
     def __init__(self, name: str, plan: MaskPlan, weight: nn.Parameter) -> None:
         super().__init__(name, plan, weight)
@@ -28,7 +31,13 @@ class DenseForm(Form):
         anchor = torch.zeros_like(pretrained) if plan.settings.anchor == "zero" else pretrained
         self.register_buffer("anchor", anchor, persistent=False)
         self.register_buffer("shadow", anchor.clone() if plan.settings.follows_steps else None, persistent=False)
-        self.register_buffer("keep", plan.keep(0, weight.device), persistent=False)
+        # On the device, so that a compiled or captured step sees the next episode's.
+        self.register_buffer("number", torch.zeros(1, dtype=torch.int64, device=weight.device), persistent=False)
+        self.register_buffer("stored", None, persistent=False)
+        key = plan.key - 2**64 if plan.key >= 2**63 else plan.key
+        self._coins = (key, coin_threshold(plan.settings.sparsity))
+        if not self.draws_in_kernels:
+            self.stored = plan.keep(0, weight.device)
         with torch.no_grad():
             weight.copy_(self.trained_of(pretrained, anchor))
 
@@ -36,8 +45,30 @@ class DenseForm(Form):
         """Hands out the effective weight; its gradient reaches the trained parameter on the mask."""
         if self.override is not None:
             return self.override
+        if self.stored is None and not self.draws_in_kernels:
+            self.redraw()
         student = self.student_of(weight, self.anchor)
-        return ops.mix(student, self.anchor, self.keep, self.settings.scale, self.gradient_scale)
+        mask = ops.Mask(self.stored, self.number, self._coins)
+        return ops.mix(student, self.anchor, mask, self.settings.scale, self.gradient_scale, self.use_dtype(weight))
+
+    @property
+    def draws_in_kernels(self) -> bool:
+        """Whether each use draws the mask anew, so that none is stored: single coins, where kernels run."""
+        settings = self.settings
+        return settings.count == "bernoulli" and settings.granularity == "element" and is_chosen(self.weight)
+
+    @property
+    def keep(self) -> Tensor:
+        """The mask of the current episode, bool, shape of the weight."""
+        return self.plan.keep(self.episode, self.anchor.device) if self.stored is None else self.stored
+
+    def take(self, keep: Tensor | None) -> None:
+        """Takes up the mask of the current episode; None where kernels draw it."""
+        self.number.fill_(self.episode)
+        if keep is None or self.stored is None:
+            self.stored = keep
+        else:
+            self.stored.copy_(keep)
 
     @property
     def trained(self) -> nn.Parameter:
@@ -56,7 +87,7 @@ class DenseForm(Form):
         if self.shadow is not None:
             self.follow(reference.mix(self._student, self.anchor, self.keep, self.settings.scale), step)
 
-    def end_episode(self) -> None:
+    def absorb(self) -> None:
         restarts = self.settings.residual == "reset"
         # A fixed anchor and a persistent student can be read later as they are: no copies at every step of Mixout.
         if restarts or not self._is_anchor_fixed:
@@ -75,17 +106,19 @@ class DenseForm(Form):
             elif self.settings.decay_to == "anchor":
                 self.weight.copy_(student - self.anchor)
         self.episode += 1
-        self.redraw()
 
     def redraw(self) -> None:
-        self.keep.copy_(self.plan.keep(self.episode, self.keep.device))
+        self.take(None if self.draws_in_kernels else self.plan.keep(self.episode, self.anchor.device))
+
+    def restart(self) -> None:
+        pass
 
     def _last(self) -> tuple[Tensor, Tensor, Tensor]:
         """Student, anchor and mask that the last step left."""
         if self.finished is None:
             return self._student, self.anchor, self.keep
         trained, anchor = self.finished
-        return self.student_of(trained, anchor), anchor, self.plan.keep(self.episode - 1, self.keep.device)
+        return self.student_of(trained, anchor), anchor, self.plan.keep(self.episode - 1, self.anchor.device)
 
     def anchor_weight(self) -> Tensor:
         return self.anchor.clone()

@@ -48,13 +48,19 @@ class Form(nn.Module):
         self.override: Tensor | None = None
         self.finished: tuple[Tensor, Tensor] | None = None
         self.casts = False
-        # In a list, so that the weight is not registered a second time as a parameter of the form.
-        self._weight = [weight]
+        self._home: dict[str, Any] = {"original": weight}
 
     @property
     def weight(self) -> nn.Parameter:
         """The module's own parameter: the effective weight (sparse form) or what is trained (dense form)."""
-        return self._weight[0]
+        return self._home["original"]
+
+    def live_in(self, home: dict[str, Any]) -> None:
+        """Looks the weight up, from now on, among the parameters of the module that torch moved it to.
+
+        `fully_shard` puts other tensors in its place; and held as an attribute it would be registered a second time.
+        """
+        self._home = home
 
     @property
     def trained(self) -> nn.Parameter:
@@ -65,13 +71,27 @@ class Form(nn.Module):
         """Takes up the trained values after an optimiser step, number ``step`` (from 0) of the episode."""
         raise NotImplementedError
 
-    def end_episode(self) -> tuple[Tensor, Tensor] | None:
-        """Absorbs the weights into the anchor and draws the next mask.
+    def end_episode(self) -> None:
+        """Absorbs the weights into the anchor and draws the next mask. `gmixout.batches` does it for many at once."""
+        self.absorb()
+        self.redraw()
+        self.restart()
 
-        Returns:
-            Flat positions of the old and the new support, where the optimiser's state must move with them; else None.
-        """
+    def absorb(self) -> None:
+        """Ends the episode: moves the anchor, and counts to the next episode."""
         raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Draws the mask of the current episode."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """Begins the episode whose mask has been drawn."""
+        raise NotImplementedError
+
+    def positions(self) -> Tensor | None:
+        """Flat positions of the trained values in the weight, or None where they never move."""
+        return None
 
     def anchor_weight(self) -> Tensor:
         """The anchor Φ, a new dense tensor."""
@@ -104,8 +124,7 @@ class Form(nn.Module):
         """Takes up a state in place, bit for bit, so that optimisers keep their parameters."""
         self.episode = episode
         with torch.no_grad():
-            self.weight.copy_(state["weight"])
-            self.trained.copy_(state["trained"])
+            self._restore_weight(state)
             self.anchor.copy_(state["anchor"])
             if self.shadow is not None:
                 self.shadow.copy_(state["shadow"])
@@ -113,9 +132,9 @@ class Form(nn.Module):
         self.finished = None if finished is None else (finished[0].to(self.anchor), finished[1].to(self.anchor))
         self.redraw()
 
-    def redraw(self) -> None:
-        """Draws the mask of the current episode."""
-        raise NotImplementedError
+    def _restore_weight(self, state: Mapping[str, Any]) -> None:
+        self.weight.copy_(state["weight"])
+        self.trained.copy_(state["trained"])
 
     def stretched(self, student: Tensor, anchor: Tensor) -> Tensor:
         """Effective values on the mask."""

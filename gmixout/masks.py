@@ -3,11 +3,12 @@
 import dataclasses
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from gmixout.sampling import draw_bernoulli, draw_exact, kept_count
+from gmixout.sampling import draw_bernoulli_many, draw_exact, kept_count
 from gmixout.settings import Settings
 
 
@@ -120,13 +121,12 @@ class MaskPlan:
 
     def keep(self, episode: int, device: torch.device | str = "cpu") -> Tensor:
         """The mask M, bool, shape of the weight; true where the entry is trainable."""
-        if self.settings.count == "bernoulli":
-            kept = draw_bernoulli(self.key, episode, self.units, self.settings.sparsity, device)
-        else:
-            segments, length, count = self.segments
-            kept = torch.zeros(segments, length, dtype=torch.bool, device=device)
-            kept.scatter_(1, draw_exact(self.key, episode, segments, length, count, device).long(), True)
-        return self._spread(kept.reshape(-1))
+        return keep_all([self], episode, device)[0]
+
+    def _draw_exact(self, episode: int, device: torch.device | str) -> Tensor:
+        segments, length, count = self.segments
+        kept = torch.zeros(segments, length, dtype=torch.bool, device=device)
+        return kept.scatter_(1, draw_exact(self.key, episode, segments, length, count, device).long(), True).view(-1)
 
     def _spread(self, kept: Tensor) -> Tensor:
         granularity, size = self.settings.granularity, self.settings.block_size
@@ -139,3 +139,24 @@ class MaskPlan:
             return features.reshape(1, -1, *[1] * (len(self.shape) - 2)).expand(self.shape).contiguous()
         tiles = kept.reshape(self.grid).repeat_interleave(size, 0).repeat_interleave(size, 1)
         return tiles[: self.shape[0], : self.inputs].reshape(self.shape)
+
+
+def keep_all(plans: Sequence[MaskPlan], episode: int, device: torch.device | str = "cpu") -> list[Tensor]:
+    """`MaskPlan.keep` of many weights; coins of weights of one size are flipped together.
+
+    Example:
+        >>> plans = [MaskPlan(key, (4, 6), Settings(count="bernoulli")) for key in (1, 2)]
+        >>> torch.equal(keep_all(plans, episode=3)[1], plans[1].keep(episode=3))
+        True
+    """
+    kept: dict[int, Tensor] = {}
+    alike: dict[tuple[int, float], list[int]] = {}
+    for number, plan in enumerate(plans):
+        if plan.settings.count == "exact":
+            kept[number] = plan._draw_exact(episode, device)
+        else:
+            alike.setdefault((plan.units, plan.settings.sparsity), []).append(number)
+    for (units, sparsity), numbers in alike.items():
+        drawn = draw_bernoulli_many([plans[number].key for number in numbers], episode, units, sparsity, device)
+        kept.update(zip(numbers, drawn, strict=True))
+    return [plan._spread(kept[number]) for number, plan in enumerate(plans)]

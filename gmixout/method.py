@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from gmixout import moments
+from gmixout import halves, moments, parallel, sharded
 from gmixout.accounting import Counts, count, describe, fingerprint, warnings
 from gmixout.attachment import Attachment
+from gmixout.batches import Batch, Owner, batches_of
 from gmixout.form import Form
+from gmixout.halves import HalvesForm
+from gmixout.kernels.launch import is_chosen
 from gmixout.masks import MaskPlan
 from gmixout.members import Journal, Member, Record, fresh_weight
 from gmixout.sampling import tensor_key
@@ -75,11 +78,14 @@ class GMixout:
         dense: Pattern | None = None,
         record: Record = "none",
     ) -> None:
+        parallel.refuse_wrapped(model)
         roles = assign(model, masked, dense)
+        sharded.refuse_sharded(roles)
         plans = [
             MaskPlan(tensor_key(settings.seed, target.name), tuple(target.parameter.shape), settings)
             for target in roles.masked
         ]
+        halves.check(roles.masked, plans)
         self.model = model
         self.settings = settings
         self.steps = 0
@@ -90,13 +96,21 @@ class GMixout:
         self._roles = roles
         self._dense = {target.name: target.parameter for target in roles.dense}
         self._checked: tuple[Optimizer, ...] = ()
+        self._owners: dict[int, Owner] = {}
+        self._batched: tuple[Any, list[Batch]] = (None, [])
         self._attachment = Attachment(roles, plans)
+        parallel.keep_local(model)
         for warning in warnings(self.forms, settings):
             _LOGGER.warning(warning)
 
     @property
     def forms(self) -> list[Form]:
         """What is kept for each masked weight; none after merging."""
+        moved = sharded.take_up(self._attachment.forms, self._roles, self.journal.record)
+        if moved is not None:
+            self._roles = moved
+            self._dense = {target.name: target.parameter for target in moved.dense}
+            self._attachment.forget()
         return self._attachment.forms
 
     def named_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
@@ -140,8 +154,8 @@ class GMixout:
         if optimizers != self._checked or not optimizers:
             moments.holders(optimizers, list(self.parameters()))
             self._checked = optimizers
-        for form in self.forms:
-            form.written(self.steps_in_episode)
+        for batch in self.batches:
+            batch.write(self.steps_in_episode)
         self.steps += 1
         self.steps_in_episode += 1
         if self.steps_in_episode == self.settings.resample_every:
@@ -150,15 +164,37 @@ class GMixout:
     def _end_episode(self, optimizers: tuple[Optimizer, ...]) -> None:
         self.journal.note(self.episode, self.steps, self.forms, self._dense)
         found = moments.holders(optimizers, list(self.parameters()))
-        for form in self.forms:
-            supports = form.end_episode()
-            optimizer = found[id(form.trained)]
-            if self.settings.moments == "reset":
-                moments.restart(optimizer, form.trained)
-            elif supports is not None:
-                moments.carry(optimizer, form.trained, *supports, form.plan.entries)
+        resets = self.settings.moments == "reset"
+        for batch in self.batches:
+            old = [] if resets else [form.positions() for form in batch.forms]
+            is_reset = batch.end_episode(resets_moments=resets)
+            if resets and not is_reset:
+                moments.restart([(found[id(form.trained)], form.trained) for form in batch.forms])
+            for form, before in zip(batch.forms, old, strict=False):
+                after = form.positions()
+                if before is not None and after is not None:
+                    moments.carry(found[id(form.trained)], form.trained, before, after, form.plan.entries)
         self.episode += 1
         self.steps_in_episode = 0
+
+    @property
+    def batches(self) -> list[Batch]:
+        """The masked weights, in batches that are stepped together."""
+        forms = self._attachment.forms
+        first = forms[0].anchor if forms else None
+        key = first is not None and (first.device, is_chosen(first), type(forms[0]), len(forms))
+        if key != self._batched[0]:
+            self._batched = (key, batches_of(forms, self._owners))
+        return self._batched[1]
+
+    def bind(self, optimizer: Optimizer) -> None:
+        """Sorts masked weights by the parameter groups of a `gmixout.AdamW`, which calls this itself."""
+        groups = enumerate(optimizer.param_groups)
+        self._owners |= {id(p): (optimizer, number) for number, group in groups for p in group["params"]}
+        self._batched = (None, [])
+        for form in self.forms:
+            if isinstance(form, HalvesForm) and id(form.trained) in self._owners:
+                form.bind()
 
     def members(self) -> list[Member]:
         """Lists the visited sub-networks that can be rebuilt, oldest first, the unfinished episode's last."""
@@ -271,7 +307,7 @@ class GMixout:
         for form in self.forms:
             form.restore(state["masked"][form.name], self.episode)
         for name, value in state["dense"].items():
-            self._dense[name].copy_(value)
+            sharded.copy_into(self._dense[name], value)
         self.journal.restore(state["journal"])
 
     @torch.no_grad()
@@ -280,6 +316,12 @@ class GMixout:
 
         Returns:
             The model, the same object; every parameter is the object it was before attaching.
+
+        Raises:
+            ValueError: If `fully_shard` has split the model.
         """
-        self._attachment.detach({form.name: form.reported_weight() for form in self.forms})
+        sharded.refuse_merge(self.forms)
+        weights = {form.name: form.reported_weight() for form in self.forms}
+        parallel.let_go(self.model)
+        self._attachment.detach(weights)
         return self.model

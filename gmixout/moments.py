@@ -3,11 +3,14 @@
 State is changed in place, so the optimiser, its parameter groups and captured graphs keep their tensors.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+
+from gmixout.sharded import local
 
 # State that starts at zero in torch's own optimisers; anything else has a start we cannot know.
 _ZERO_STARTS = {
@@ -32,22 +35,27 @@ def holders(optimizers: tuple[Optimizer, ...], parameters: list[nn.Parameter]) -
     return found
 
 
-def restart(optimizer: Optimizer, parameter: nn.Parameter) -> None:
-    """Sets a parameter's optimiser state to what it was before the first step.
+def restart(held: Sequence[tuple[Optimizer, nn.Parameter]]) -> None:
+    """Sets the optimiser's state of some parameters to what it was before the first step.
 
     Raises:
-        ValueError: If the optimiser keeps state with an unknown start.
+        ValueError: If an optimiser keeps state with an unknown start; nothing has changed then.
     """
-    for name, value in optimizer.state.get(parameter, {}).items():
-        if name not in _ZERO_STARTS:
+    tensors: list[Tensor] = []
+    numbers: list[tuple[dict[str, Any], str]] = []
+    for optimizer, parameter in held:
+        state = optimizer.state.get(parameter, {})
+        if unknown := state.keys() - _ZERO_STARTS:
             raise ValueError(
-                f"{type(optimizer).__name__} keeps {name!r}, whose value at the start is unknown; "
+                f"{type(optimizer).__name__} keeps {min(unknown)!r}, whose value at the start is unknown; "
                 "use moments='carry' with this optimiser"
             )
-        if isinstance(value, Tensor):
-            value.zero_()
-        elif value is not None:
-            optimizer.state[parameter][name] = 0
+        tensors += [local(value) for value in state.values() if isinstance(value, Tensor)]
+        numbers += [(state, name) for name, value in state.items() if not isinstance(value, Tensor | None)]
+    if tensors:
+        torch._foreach_zero_(tensors)
+    for state, name in numbers:
+        state[name] = 0
 
 
 def carry(optimizer: Optimizer, parameter: nn.Parameter, old: Tensor, new: Tensor, entries: int) -> None:
@@ -63,7 +71,8 @@ def carry(optimizer: Optimizer, parameter: nn.Parameter, old: Tensor, new: Tenso
         entries: Entries of the weight.
     """
     state: dict[str, Any] = optimizer.state.get(parameter, {})
-    moved = [value for value in state.values() if isinstance(value, Tensor) and value.shape == parameter.shape]
+    alike = [value for value in state.values() if isinstance(value, Tensor) and value.shape == parameter.shape]
+    moved = [local(value) for value in alike]
     if not moved:
         return
     slot = torch.full((entries,), -1, dtype=torch.int32, device=old.device)

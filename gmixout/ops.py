@@ -1,11 +1,13 @@
 """The operators with gradients: the one place that picks an implementation and owns autograd. No mathematics."""
 
+import dataclasses
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gmixout import reference
+from gmixout import operators, reference
+from gmixout.kernels.launch import is_chosen
 from gmixout.supports import BlockSupport, Support
 
 
@@ -28,21 +30,44 @@ def route(weight: Tensor, values: Tensor, index: Tensor, support: Support, scale
     return _Route.apply(weight, values, index, support, scale, dtype)
 
 
-def mix(weight: Tensor, anchor: Tensor, keep: Tensor, scale: float, gradient_scale: float) -> Tensor:
+def mix(
+    weight: Tensor, anchor: Tensor, mask: "Mask", scale: float, gradient_scale: float, dtype: torch.dtype
+) -> Tensor:
     """The effective weight of `gmixout.reference.mix`; its gradient reaches ``weight`` on the mask only.
 
     Args:
         weight: The student's weights, any shape.
         anchor: Same shape; gets no gradient.
-        keep: The mask, bool, same shape.
+        mask: The mask, stored or drawn on the fly.
         scale: Factor c of the residual.
         gradient_scale: The same for the exact gradient, 1 for the published one.
+        dtype: What to hand out; the gradient arrives in it, too.
     """
-    return _Mix.apply(weight, anchor, keep, scale, gradient_scale)
+    key, threshold = mask.coins
+    return _Mix.apply(weight, anchor, mask.keep, mask.episode, key, threshold, scale, gradient_scale, dtype)
+
+
+@dataclasses.dataclass(frozen=True)
+class Mask:
+    """A mask of a dense form, as operators take it.
+
+    Attributes:
+        keep: The mask itself, bool, or None where a kernel draws it.
+        episode: Number of the episode, int64, one element, on the weight's device.
+        coins: Philox key, as a signed integer, and threshold of the coins; not used where ``keep`` is there.
+    """
+
+    keep: Tensor | None = None
+    episode: Tensor | None = None
+    coins: tuple[int, int] = (0, 0)
 
 
 def cast_and_pick(inputs: Tensor, index: Tensor, dim: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """The inputs in a dtype, and their chosen features along a dimension, compactly."""
+    if is_chosen(inputs) and dim == inputs.ndim - 1:
+        if inputs.dtype == dtype:
+            return inputs, operators.gather_columns(inputs, index)
+        return operators.cast_and_gather(inputs, index, dtype)
     cast = inputs.to(dtype)
     return cast, cast.index_select(dim, index)
 
@@ -57,6 +82,10 @@ def block_gradient(gradient: Tensor, inputs: Tensor, index: Tensor, support: Blo
         support: Where they lie.
     """
     size = support.size
+    # Triton's interpreter multiplies bfloat16 wrongly, and kernels for float64 would use no tensor cores either.
+    has_kernel = inputs.dtype in (torch.float16, torch.float32) or (inputs.is_cuda and inputs.dtype == torch.bfloat16)
+    if has_kernel and is_chosen(inputs):
+        return operators.block_gradient(gradient, inputs, index, size, inputs.dtype)
     tiles = gradient.new_empty(support.shape)
     for tile, number in zip(tiles, index.tolist(), strict=True):
         row, column = number // support.across * size, number % support.across * size
@@ -78,20 +107,42 @@ class _Route(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
         (index,) = ctx.saved_tensors
-        on_support = ctx.support.gather(gradients[0].contiguous(), index).to(ctx.values_dtype)
-        return None, on_support if ctx.scale == 1.0 else on_support * ctx.scale, None, None, None, None
+        gradient = gradients[0].contiguous()
+        if is_chosen(gradient):
+            numbers = operators.as_numbers(ctx.support.geometry)
+            on_support = operators.gather(gradient, index, numbers, ctx.scale, ctx.values_dtype)
+        else:
+            on_support = ctx.support.gather(gradient, index).to(ctx.values_dtype)
+            on_support = on_support if ctx.scale == 1.0 else on_support * ctx.scale
+        return None, on_support, None, None, None, None
 
 
 class _Mix(torch.autograd.Function):
     @staticmethod
     def forward(  # type: ignore[override]
-        ctx: Any, weight: Tensor, anchor: Tensor, keep: Tensor, scale: float, gradient_scale: float
+        ctx: Any,
+        weight: Tensor,
+        anchor: Tensor,
+        keep: Tensor | None,
+        episode: Tensor | None,
+        key: int,
+        threshold: int,
+        scale: float,
+        gradient_scale: float,
+        dtype: torch.dtype,
     ) -> Tensor:
-        ctx.save_for_backward(keep)
-        ctx.gradient_scale = gradient_scale
-        return reference.mix(weight, anchor, keep, scale)
+        ctx.save_for_backward(episode, keep)
+        ctx.coins, ctx.gradient_scale, ctx.weight_dtype = (key, threshold), gradient_scale, weight.dtype
+        if keep is None or is_chosen(weight):
+            return operators.mix(weight, anchor, episode, key, threshold, keep, scale, dtype)
+        return reference.mix(weight, anchor, keep, scale).to(dtype)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Any) -> Any:
-        (keep,) = ctx.saved_tensors
-        return reference.mix_gradient(gradients[0], keep, ctx.gradient_scale), None, None, None, None
+        episode, keep = ctx.saved_tensors
+        if keep is None or is_chosen(gradients[0]):
+            numbers = (*ctx.coins, keep, ctx.gradient_scale, ctx.weight_dtype)
+            masked = operators.mix_gradient(gradients[0], episode, *numbers)
+        else:
+            masked = reference.mix_gradient(gradients[0].to(ctx.weight_dtype), keep, ctx.gradient_scale)
+        return masked, None, None, None, None, None, None, None, None

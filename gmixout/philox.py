@@ -14,11 +14,13 @@ _KEY_A, _KEY_B = 0x9E3779B9, 0xBB67AE85
 _ROUNDS = 10
 
 
-def philox(seed: int, c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox(
+    seed: int | tuple[Tensor, Tensor], c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Encrypts 128-bit counters under a 64-bit key: four independent 32-bit words a counter.
 
     Args:
-        seed: The key, in ``[0, 2**64)``.
+        seed: The key, in ``[0, 2**64)``; or the lower and upper halves of many, int64, which broadcast with counters.
         c0: First counter word, int64 in ``[0, 2**32)``, any shape; ``c1``, ``c2``, ``c3`` broadcast against it.
         c1: Second counter word.
         c2: Third counter word.
@@ -35,19 +37,24 @@ def philox(seed: int, c0: Tensor, c1: Tensor, c2: Tensor, c3: Tensor) -> tuple[T
         >>> [f"{int(word):08x}" for word in philox(0, zero, zero, zero, zero)]
         ['6627e8d5', 'e169c58d', 'bc57ac4c', '9b00dbd8']
     """
-    if not 0 <= seed < 2**64:
+    if isinstance(seed, tuple):
+        k0, k1 = seed
+    elif 0 <= seed < 2**64:
+        k0, k1 = (torch.tensor(half, dtype=torch.int64, device=c0.device) for half in (seed & _LOW_32, seed >> 32))
+    else:
         raise ValueError(f"seed must lie in [0, 2**64), got {seed}")
-    k0, k1 = seed & _LOW_32, seed >> 32
-    c0, c1, c2, c3 = (c.clone() for c in torch.broadcast_tensors(c0, c1, c2, c3))
+    c0, c1, c2, c3 = (c.clone(memory_format=torch.contiguous_format) for c in torch.broadcast_tensors(c0, c1, c2, c3))
+    # Two pairs of buffers take turns. Words that enter no product keep their upper halves until the mask removes them.
+    a, b = torch.empty_like(c0), torch.empty_like(c0)
     for _ in range(_ROUNDS):
-        # int64 products wrap modulo 2**64, which leaves both 32-bit halves right after masking.
-        a, b = c0 * _ROUND_A, c2 * _ROUND_B
-        c0 = (b >> 32).bitwise_and_(_LOW_32).bitwise_xor_(c1).bitwise_xor_(k0)
-        c2 = (a >> 32).bitwise_and_(_LOW_32).bitwise_xor_(c3).bitwise_xor_(k1)
-        c1 = b.bitwise_and_(_LOW_32)
-        c3 = a.bitwise_and_(_LOW_32)
-        k0, k1 = (k0 + _KEY_A) & _LOW_32, (k1 + _KEY_B) & _LOW_32
-    return c0, c1, c2, c3
+        # int64 products wrap modulo 2**64, which leaves both 32-bit halves right.
+        torch.mul(c0, _ROUND_A, out=a)
+        torch.mul(c2, _ROUND_B, out=b)
+        torch.bitwise_right_shift(b, 32, out=c0).bitwise_xor_(c1).bitwise_xor_(k0).bitwise_and_(_LOW_32)
+        torch.bitwise_right_shift(a, 32, out=c2).bitwise_xor_(c3).bitwise_xor_(k1).bitwise_and_(_LOW_32)
+        c1, c3, a, b = b, a, c3, c1
+        k0, k1 = k0 + _KEY_A, k1 + _KEY_B
+    return c0, c1.bitwise_and_(_LOW_32), c2, c3.bitwise_and_(_LOW_32)
 
 
 def philox_words(seed: int, counter: tuple[int, int, int, int]) -> tuple[int, int, int, int]:

@@ -27,9 +27,12 @@ def mix(weight: Tensor, anchor: Tensor, keep: Tensor, scale: float) -> Tensor:
         >>> mix(w, a, keep=torch.tensor([True, False]), scale=2.0)
         tensor([3., 1.])
     """
-    # An interpolation is exact at 0 and 1, and about ten times faster than a selection on a CPU. Only a student that is
-    # not finite could leak through the mask, and such a run has diverged.
-    return torch.lerp(anchor, stretch(weight, anchor, scale), keep.to(weight.dtype))
+    # Both forms are exact where held, and about ten times faster than a selection on a CPU. Only a student that is not
+    # finite could leak through the mask, and such a run has diverged.
+    mask = keep.to(weight.dtype)
+    if scale == 1.0:
+        return torch.lerp(anchor, weight, mask)
+    return torch.addcmul(anchor, weight - anchor, mask, value=scale)
 
 
 def mix_gradient(gradient: Tensor, keep: Tensor, scale: float) -> Tensor:
@@ -43,8 +46,7 @@ def mix_gradient(gradient: Tensor, keep: Tensor, scale: float) -> Tensor:
     Returns:
         Same shape and dtype as ``gradient``.
     """
-    mask = keep.to(gradient.dtype)
-    return gradient * (mask if scale == 1.0 else mask * scale)
+    return keep.to(gradient.dtype).mul_(scale).mul_(gradient)
 
 
 def stretch(weight: Tensor, anchor: Tensor, scale: float) -> Tensor:

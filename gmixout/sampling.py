@@ -13,11 +13,12 @@ highest: one call of the generator gives the first bytes of 16 units, which deci
 
 import hashlib
 import sys
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from gmixout.philox import philox, philox_words
+from gmixout.philox import philox
 
 _ROUNDS = 6
 # Four rounds, or smaller permutations, leave pairs visibly dependent.
@@ -28,7 +29,7 @@ _KEY_STREAMS = (4, 5)
 _COINS = 16
 # Pieces that stay in the cache, large enough for the work to outweigh the calls (2-core CPU).
 _SLOTS_AT_ONCE = 131072
-_COUNTERS_AT_ONCE = 16384
+_COUNTERS_AT_ONCE = 32768
 
 
 def tensor_key(seed: int, name: str) -> int:
@@ -125,18 +126,49 @@ def draw_bernoulli(key: int, episode: int, total: int, sparsity: float, device: 
         >>> round(kept.float().mean().item(), 2)
         0.1
     """
+    return draw_bernoulli_many([key], episode, total, sparsity, device)[0]
+
+
+def draw_bernoulli_many(
+    keys: Sequence[int], episode: int, total: int, sparsity: float, device: torch.device | str = "cpu"
+) -> Tensor:
+    """`draw_bernoulli` for tensors of one size at once, which saves most of the calls when they are small.
+
+    Args:
+        keys: From `tensor_key`, one a tensor.
+        episode: Number of the episode, in ``[0, 2**32)``.
+        total: Number of units of each.
+        sparsity: Probability of being held at the anchor, in ``[0, 1)``.
+        device: Where to compute.
+
+    Returns:
+        bool, shape ``(len(keys), total)``.
+
+    Example:
+        >>> both = draw_bernoulli_many([1, 2], episode=0, total=5, sparsity=0.5)
+        >>> torch.equal(both[1], draw_bernoulli(2, episode=0, total=5, sparsity=0.5))
+        True
+    """
     threshold = coin_threshold(sparsity)
     if threshold == 2**32:
-        return torch.ones(total, dtype=torch.bool, device=device)
+        return torch.ones(len(keys), total, dtype=torch.bool, device=device)
     counters = (total + _COINS - 1) // _COINS
-    kept = torch.empty(4, 4 * counters, dtype=torch.bool, device=device)
-    for start in range(0, counters, _COUNTERS_AT_ONCE):
-        piece = torch.arange(start, min(start + _COUNTERS_AT_ONCE, counters), device=device)
-        first = _coin_bytes(key, episode, piece, stream=0)
-        kept[:, 4 * start : 4 * start + first.shape[1]] = first < threshold >> 24
-        tied = _where(first, threshold >> 24)
-        _resolve(kept, tied[0], tied[1] + 4 * start, key, episode, threshold)
-    return kept.reshape(-1)[:total]
+    kept = torch.empty(len(keys), 4, 4 * counters, dtype=torch.bool, device=device)
+    halves = torch.tensor([[key & 0xFFFFFFFF, key >> 32] for key in keys], dtype=torch.int64).to(device)
+    low, high = halves.view(-1, 2, 1).unbind(1)
+    at_once = max(1, _COUNTERS_AT_ONCE // max(1, counters))
+    tied = []
+    for row in range(0, len(keys), at_once):
+        rows = slice(row, row + at_once)
+        for start in range(0, counters, _COUNTERS_AT_ONCE):
+            piece = torch.arange(start, min(start + _COUNTERS_AT_ONCE, counters), device=device)
+            first = _coin_bytes((low[rows], high[rows]), episode, piece[None, :], stream=0)
+            torch.lt(first, threshold >> 24, out=kept[rows, :, 4 * start : 4 * (start + len(piece))])
+            tied.append(_where(first, threshold >> 24) + torch.tensor([[row], [0], [4 * start]], device=device))
+    # Nothing lies below a threshold whose further bytes are all zero.
+    if threshold & 0xFFFFFF and counters:
+        _resolve(kept, torch.cat(tied, dim=1), (low[:, 0], high[:, 0]), episode, threshold)
+    return kept.view(len(keys), -1)[:, :total]
 
 
 def coin_threshold(sparsity: float) -> int:
@@ -191,40 +223,40 @@ def _feistel(value: Tensor, keys: Tensor, bits: int) -> Tensor:
     return (left << widths[1]).bitwise_or_(right)
 
 
-def _coin_bytes(key: int, episode: int, counters: Tensor, stream: int) -> Tensor:
-    """One byte of 16 coins a counter: uint8, shape ``(4, 4 * counters)``, a row for each of the generator's words."""
-    one = torch.ones(1, dtype=torch.int64, device=counters.device)
-    words = philox(key, counters & 0xFFFFFFFF, counters >> 32, one * episode, one * stream)
-    packed = torch.empty(4, len(counters), dtype=torch.int32, device=counters.device)
-    for row, word in zip(packed, words, strict=True):
-        row.copy_(word)
-    planes = packed.view(torch.uint8)
-    return planes if sys.byteorder == "little" else planes.view(4, -1, 4).flip(-1).reshape(planes.shape)
-
-
-def _where(drawn: Tensor, byte: int) -> tuple[Tensor, Tensor]:
-    """Rows and columns of the coins that drew a byte."""
+def _where(drawn: Tensor, byte: int) -> Tensor:
+    """Tensor, plane and place of the coins that drew a byte, int64, shape ``(3, coins)``."""
     # Looked for in fours, because finding is slower than comparing: one byte in 256 is the one.
-    fours = (drawn == byte).view(torch.int32).reshape(-1).nonzero()
-    near = (4 * fours + torch.arange(4, device=drawn.device)).reshape(-1)
-    near = near[drawn.reshape(-1)[near] == byte]
-    return near // drawn.shape[1], near % drawn.shape[1]
+    fours = (drawn == byte).view(torch.int32).view(-1).nonzero()
+    near = (4 * fours + torch.arange(4, device=drawn.device)).view(-1)
+    near = near[drawn.view(-1)[near] == byte]
+    plane = near // drawn.shape[2]
+    return torch.stack([plane // 4, plane % 4, near % drawn.shape[2]])
 
 
-def _resolve(kept: Tensor, plane: Tensor, place: Tensor, key: int, episode: int, threshold: int) -> None:
+def _resolve(kept: Tensor, tied: Tensor, keys: tuple[Tensor, Tensor], episode: int, threshold: int) -> None:
     """Decides, in place, the coins whose first byte equals the threshold's, by their further bytes."""
-    rest = threshold & 0xFFFFFF
-    # Nothing lies below a threshold whose further bytes are all zero.
-    if not rest or not len(place):
-        return
-    drawn = _coin_bytes(key, episode, place // 4, stream=1).view(4, -1, 4)
-    drawn = drawn[plane, torch.arange(len(place), device=place.device), place % 4]
-    kept[plane, place] = drawn < rest >> 16
-    tied = drawn == rest >> 16
-    # Two coins in 65 536 come this far; plain integers are quicker than tensors for them.
-    for row, column in torch.stack([plane[tied], place[tied]], dim=1).tolist():
-        low = 0
-        for stream in (2, 3):
-            word = philox_words(key, (column // 4, column // 4 >> 32, episode, stream))[row]
-            low = low << 8 | (word >> 8 * (column % 4)) & 0xFF
-        kept[row, column] = low < rest & 0xFFFF
+    below = torch.zeros_like(tied[0], dtype=torch.bool)
+    left = torch.arange(len(below), device=kept.device)
+    for stream, shift in ((1, 16), (2, 8), (3, 0)):
+        tensor, plane, place = tied[:, left]
+        drawn = _coin_bytes((keys[0][tensor], keys[1][tensor]), episode, place // 4, stream).view(4, -1, 4)
+        drawn = drawn[plane, torch.arange(len(left), device=kept.device), place % 4]
+        byte = threshold >> shift & 0xFF
+        below[left] = drawn < byte
+        left = left[drawn == byte]
+        # One coin in 256 of those that are left needs the next byte.
+        if not len(left):
+            break
+    kept[tied[0], tied[1], tied[2]] = below
+
+
+def _coin_bytes(keys: tuple[Tensor, Tensor], episode: int, counters: Tensor, stream: int) -> Tensor:
+    """One byte of 16 coins a counter: uint8, ``(…, 4, 4 * counters)``, a row for each of the generator's words."""
+    one = torch.ones(1, dtype=torch.int64, device=counters.device)
+    shape = torch.broadcast_shapes(keys[0].shape, counters.shape)
+    words = philox(keys, (counters & 0xFFFFFFFF).expand(shape), counters >> 32, one * episode, one * stream)
+    packed = torch.empty(*shape[:-1], 4, shape[-1], dtype=torch.int32, device=counters.device)
+    for row, word in enumerate(words):
+        packed[..., row, :].copy_(word)
+    planes = packed.view(torch.uint8)
+    return planes if sys.byteorder == "little" else planes.view(*packed.shape, 4).flip(-1).reshape(planes.shape)

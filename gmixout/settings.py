@@ -44,6 +44,8 @@ class Settings:
         report: Weights that are evaluated and merged: ``anchor`` Φ, ``effective`` W or ``student`` Φ + Δ.
         gradient: ``exact``, or ``published``: the public Mixout code omits the factor c in its backward.
         decay_to: Where the optimiser's weight decay pulls the trained values: ``zero`` or the ``anchor``.
+        storage: ``plain``, or ``hilo``: float32 weights as bfloat16 halves, without loss; saves the trained values' own
+            storage and every cast under bfloat16 autocast. Needs the sparse form and `gmixout.AdamW`.
         seed: Seed of the masks, not negative.
 
     Raises:
@@ -74,6 +76,7 @@ class Settings:
     report: Literal["anchor", "effective", "student"] = "effective"
     gradient: Literal["exact", "published"] = "exact"
     decay_to: Literal["zero", "anchor"] = "zero"
+    storage: Literal["plain", "hilo"] = "plain"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -93,6 +96,8 @@ class Settings:
             raise ValueError(f"seed must not be negative, got {self.seed}")
         if self.anchor == "zero" and self.residual == "reset":
             raise ValueError("anchor='zero' needs residual='carry': a residual that restarts at 0 leaves only zeros")
+        if self.storage == "hilo" and self.count == "bernoulli":
+            raise ValueError("storage='hilo' needs count='exact': with coin flips the weights are kept whole")
 
     @property
     def scale(self) -> float:

@@ -45,6 +45,11 @@ class SparseForm(Form):
     def trained(self) -> nn.Parameter:
         return self.values
 
+    def tensors(self) -> dict[str, Tensor | None]:
+        """Everything that is kept of the weight, as a table of kernels names it."""
+        names = {"weight": self.weight.detach(), "lo": None, "index": self.index, "values": self.values.detach()}
+        return {**names, "anchor": self.anchor, "shadow": self.shadow}
+
     def weight_as(self, dtype: torch.dtype) -> Tensor:
         """The effective weight in a dtype, without a gradient: the stored one where it has that dtype."""
         return self.weight.detach().to(dtype)
@@ -74,23 +79,27 @@ class SparseForm(Form):
         self.finished = None
         self.follow(effective, step)
 
-    def end_episode(self) -> tuple[Tensor, Tensor] | None:
-        old = self.index.clone()
+    def remember(self) -> None:
+        """Keeps what members and reports of the finished episode need until the next step is taken."""
         self.finished = (self.current_values().clone(), self.anchor.clone())
-        self.write(old, self.next_anchor(self.read(old)))
+
+    def absorb(self) -> None:
+        self.remember()
+        self.write(self.index, self.next_anchor(self.read(self.index)))
         self.episode += 1
-        self.redraw()
+
+    def positions(self) -> Tensor:
+        return self.support.positions(self.index)
+
+    def redraw(self) -> None:
+        self.index.copy_(self.support.draw(self.episode, self.index.device))
+
+    def restart(self) -> None:
         self.anchor.copy_(self.read(self.index))
         if self.shadow is not None:
             self.shadow.copy_(self.anchor)
         with torch.no_grad():
             self.values.copy_(self.trained_of(self.anchor, self.anchor))
-        if self.settings.moments == "reset":
-            return None
-        return self.support.positions(old), self.support.positions(self.index)
-
-    def redraw(self) -> None:
-        self.index.copy_(self.support.draw(self.episode, self.index.device))
 
     def _with(self, index: Tensor, values: Tensor) -> Tensor:
         weight = self.dense().clone()

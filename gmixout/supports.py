@@ -4,12 +4,14 @@ The shape of the values follows the granularity, so that whatever is stored for 
 an index needs one number a unit: entries of a segment of rows, whole rows, whole columns, or whole tiles.
 """
 
+import functools
 import math
 from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
+from gmixout.kernels.geometry import Geometry
 from gmixout.masks import MaskPlan
 from gmixout.sampling import draw_exact
 
@@ -41,6 +43,16 @@ class Support:
         self.segments, self.length, self.count = plan.segments
         self.rows, self.inputs = plan.shape[0], plan.inputs
         self.index_dtype = torch.int32
+
+    @functools.cached_property
+    def geometry(self) -> Geometry:
+        """The same support as kernels see it."""
+        kernel = math.prod(self.plan.shape[2:])
+        granularity, settings = self.plan.settings.granularity, self.plan.settings
+        size = {"column": settings.group_size, "block": settings.block_size}.get(granularity, 1)
+        patch = kernel if granularity == "column" else 1
+        units = (self.segments, self.length, self.count)
+        return Geometry(granularity, *units, rows=self.rows, inputs=self.inputs, patch=patch, size=size)
 
     def draw(self, episode: int, device: torch.device | str = "cpu") -> Tensor:
         """The index of an episode's support: numbers of the kept units."""

@@ -9,7 +9,9 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from gmixout.kernels.columns import entries
 from gmixout.kernels.launch import INTERPRETED, on_device
+from gmixout.kernels.storage import store_real
 
 SIZES = (64, 128)
 # Without tensor cores the products of a step are unrolled, so float32 takes smaller steps.
@@ -31,14 +33,14 @@ def _block_kernel(DY, X, TILES, PARTS, tokens, outputs, inputs, part, scale, SIZ
     stop = tl.minimum(start + part, tokens)
     total = tl.zeros((SIZE, SIZE), dtype=tl.float32)
     for first in range(start, stop, TOKENS):
-        token = (first + tl.arange(0, TOKENS)).to(tl.int64)
+        token = first + tl.arange(0, TOKENS)
         exists = token < stop
-        dy = tl.load(DY + token[None, :] * outputs + output[:, None], mask=exists[None, :], other=0.0)
-        x = tl.load(X + token[:, None] * inputs + input[None, :], mask=exists[:, None], other=0.0)
+        dy = tl.load(DY + entries(token[None, :], outputs, output[:, None]), mask=exists[None, :], other=0.0)
+        x = tl.load(X + entries(token[:, None], inputs, input[None, :]), mask=exists[:, None], other=0.0)
         total = tl.dot(dy, x, total, input_precision="ieee")
     entry = tl.arange(0, SIZE)[:, None] * SIZE + tl.arange(0, SIZE)[None, :]
-    written = (tl.program_id(1) * tl.num_programs(0) + tl.program_id(0)).to(tl.int64) * (SIZE * SIZE) + entry
-    tl.store(PARTS + written, (total * scale).to(PARTS.dtype.element_ty))
+    written = entries(tl.program_id(1) * tl.num_programs(0) + tl.program_id(0), SIZE * SIZE, entry)
+    store_real(PARTS, written, total * scale, None, PARTS.dtype.element_ty)
 
 
 def block_gradient(dy: Tensor, x: Tensor, tiles: Tensor, size: int, scale: float, out_dtype: torch.dtype) -> Tensor:
@@ -49,7 +51,7 @@ def block_gradient(dy: Tensor, x: Tensor, tiles: Tensor, size: int, scale: float
     Args:
         dy: Gradient of the outputs, shape ``(..., outputs)``; bfloat16, float16 or float32.
         x: Inputs, shape ``(..., inputs)``, same leading shape and dtype.
-        tiles: Numbers of the chosen tiles, int32 or int64, shape ``(count,)``: row by row in a grid of
+        tiles: Numbers of the chosen tiles, int16, int32 or int64, shape ``(count,)``: row by row in a grid of
             ``(outputs / size, inputs / size)`` tiles. Not checked.
         size: Rows and columns of a tile, 64 or 128; divides both outputs and inputs.
         scale: Factor of the gradient.
@@ -59,7 +61,7 @@ def block_gradient(dy: Tensor, x: Tensor, tiles: Tensor, size: int, scale: float
         Shape ``(count, size, size)``, contiguous.
 
     Raises:
-        ValueError: If ``size`` is neither, or does not divide the layer.
+        ValueError: If ``size`` is neither, or does not divide the layer; or if the leading shapes differ.
         TypeError: If the dtypes differ or are none of the three.
         RuntimeError: For bfloat16 when kernels are interpreted: Triton's interpreter multiplies its bits.
 
@@ -71,6 +73,8 @@ def block_gradient(dy: Tensor, x: Tensor, tiles: Tensor, size: int, scale: float
     """
     dy, x = dy.reshape(-1, dy.shape[-1]).contiguous(), x.reshape(-1, x.shape[-1]).contiguous()
     (tokens, outputs), inputs, count = dy.shape, x.shape[1], len(tiles)
+    if len(x) != tokens:
+        raise ValueError(f"dy and x must have as many tokens, got {tokens} tokens and {len(x)}")
     if size not in SIZES or outputs % size or inputs % size:
         raise ValueError(f"size must be one of {SIZES} and divide {outputs} and {inputs}, got {size}")
     if dy.dtype != x.dtype or x.dtype not in TOKENS_A_STEP:

@@ -9,11 +9,31 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gmixout.kernels.launch import on_device
+from gmixout.kernels.launch import INTERPRETED, on_device
+from gmixout.kernels.storage import load_real, store_real
 
-ROWS_A_PROGRAM, COLUMNS_A_STEP = 4, 256
+# An interpreted program costs milliseconds however few rows it has.
+ROWS_A_PROGRAM, COLUMNS_A_STEP = (64, 512) if INTERPRETED else (4, 256)
 # Triton warns where fusing of products and sums is left to its default, which is about to change.
 OPTIONS = {"num_warps": 4, "enable_fp_fusion": True}
+
+
+@triton.jit
+def entries(row, width, column):
+    """Flat int64 positions of columns in rows of ``width`` entries."""
+    return row.to(tl.int64) * width + column
+
+
+@triton.jit
+def _copy(X, source, OUT, target, exists):
+    # Numbers that need no cast keep every bit, those of a NaN as well.
+    if X.dtype.element_ty == OUT.dtype.element_ty:
+        tl.store(OUT + target, tl.load(X + source, mask=exists), mask=exists)
+    else:
+        value = load_real(X, source, exists, X.dtype.element_ty)
+        # Like torch, from float64 to half precision by way of float32.
+        value = value.to(tl.float64 if OUT.dtype.element_ty == tl.float64 else tl.float32)
+        store_real(OUT, target, value, exists, OUT.dtype.element_ty)
 
 
 @triton.jit(do_not_specialize=["rows"])
@@ -24,15 +44,12 @@ def _columns_kernel(
     if CASTS:
         for start in range(0, inputs, COLUMNS):
             column = start + tl.arange(0, COLUMNS)[None, :]
-            exists = (row < rows) & (column < inputs)
-            whole = tl.load(X + row * inputs + column, mask=exists)
-            tl.store(CAST + row * inputs + column, whole.to(CAST.dtype.element_ty), mask=exists)
+            whole = entries(row, inputs, column)
+            _copy(X, whole, CAST, whole, (row < rows) & (column < inputs))
     for start in range(0, count, COLUMNS):
         slot = start + tl.arange(0, COLUMNS)[None, :]
-        exists = (row < rows) & (slot < count)
         column = tl.load(CHOSEN + slot, mask=slot < count, other=0)
-        chosen = tl.load(X + row * inputs + column, mask=exists)
-        tl.store(COMPACT + row * count + slot, chosen.to(COMPACT.dtype.element_ty), mask=exists)
+        _copy(X, entries(row, inputs, column), COMPACT, entries(row, count, slot), (row < rows) & (slot < count))
 
 
 def cast_and_gather(x: Tensor, columns: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -40,7 +57,7 @@ def cast_and_gather(x: Tensor, columns: Tensor, dtype: torch.dtype) -> tuple[Ten
 
     Args:
         x: Input, shape ``(..., inputs)``, floating.
-        columns: Numbers of the chosen columns, int32 or int64, shape ``(count,)``, in any order. Not checked.
+        columns: Numbers of the chosen columns, int16, int32 or int64, shape ``(count,)``, in any order. Not checked.
         dtype: Dtype of both results.
 
     Returns:
@@ -51,8 +68,6 @@ def cast_and_gather(x: Tensor, columns: Tensor, dtype: torch.dtype) -> tuple[Ten
         >>> cast_and_gather(x, torch.tensor([2, 0]), torch.float16)
         (tensor([[1., 2., 3.]], dtype=torch.float16), tensor([[3., 1.]], dtype=torch.float16))
     """
-    # Triton's interpreter has no cast from float64 to bfloat16.
-    x = x.float() if x.dtype == torch.float64 and dtype == torch.bfloat16 else x
     cast = torch.empty(x.shape, dtype=dtype, device=x.device)
     compact = torch.empty(*x.shape[:-1], len(columns), dtype=dtype, device=x.device)
     _launch(x, columns, cast, compact)

@@ -12,16 +12,19 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from gmixout.kernels.launch import on_device
-from gmixout.kernels.storage import scalar
+from gmixout.kernels.launch import INTERPRETED, on_device
+from gmixout.kernels.storage import load_real, scalar, store_real
 
-# One counter a thread: four neighbours of each plane belong to one thread, so no words are exchanged between threads.
-# With two a thread Triton 3.9 computes every word twice, in two layouts.
 _WARPS = 4
-COUNTERS_A_PROGRAM = 32 * _WARPS
+# One counter a thread: four neighbours of each plane belong to one thread, so no words are exchanged between threads.
+# With two a thread Triton 3.9 computes every word twice, in two layouts. An interpreted program costs milliseconds
+# however few counters it has.
+COUNTERS_A_PROGRAM = 8192 if INTERPRETED else 32 * _WARPS
 # Triton warns where fusing of products and sums is left to its default, which is about to change.
 OPTIONS = {"num_warps": _WARPS, "enable_fp_fusion": True}
 _NOT_SPECIALIZED = ["key_low", "key_high", "episode", "head", "tail"]
+# Kernels count in 32 bits.
+_MAXIMUM_COUNTERS = 2**32
 
 
 @triton.jit
@@ -41,11 +44,12 @@ def _ties(high, low, head):
 
 
 @triton.jit
-def _draw(key_low, key_high, episode, head, tail, COUNTERS: tl.constexpr):
-    """The masks of this program's units in the four planes; ``head`` and ``tail`` are the halves of the threshold."""
+def draw_planes(program, key_low, key_high, episode, head, tail, COUNTERS: tl.constexpr):
+    """The masks of a program's units in the four planes; ``head`` and ``tail`` are the halves of the threshold."""
     key = key_high.to(tl.uint32, bitcast=True).to(tl.uint64) << 32 | key_low.to(tl.uint32, bitcast=True).to(tl.uint64)
-    # The counters' upper word stays 0: a tensor would need 2**36 entries to reach it.
-    counter = (tl.program_id(0) * COUNTERS + tl.arange(0, COUNTERS)).to(tl.uint32)
+    if episode.dtype.is_ptr():
+        episode = tl.load(episode).to(tl.int32)
+    counter = (program.to(tl.int64) * COUNTERS + tl.arange(0, COUNTERS)).to(tl.uint32)
     a0, a1, a2, a3 = tl.philox(key, counter, 0, episode, 0)
     b0, b1, b2, b3 = tl.philox(key, counter, 0, episode, 1)
     first0 = _halves(a0, b0, COUNTERS)
@@ -67,10 +71,10 @@ def _draw(key_low, key_high, episode, head, tail, COUNTERS: tl.constexpr):
 
 
 @triton.jit
-def _locate(plane: tl.constexpr, total, counters, COUNTERS: tl.constexpr):
-    """Flat int64 positions of this program's units in a plane, and whether they exist."""
+def plane_positions(program, plane: tl.constexpr, total, counters, COUNTERS: tl.constexpr):
+    """Flat int64 positions of a program's units in a plane, and whether they exist."""
     length = tl.cast(counters, tl.int64) * 4
-    place = tl.program_id(0).to(tl.int64) * (4 * COUNTERS) + tl.arange(0, 4 * COUNTERS)
+    place = program.to(tl.int64) * (4 * COUNTERS) + tl.arange(0, 4 * COUNTERS)
     position = plane * length + place
     return position, (place < length) & (position < total)
 
@@ -81,11 +85,11 @@ def _mix_kernel(
     STRETCHED: tl.constexpr, COMPUTE: tl.constexpr, COUNTERS: tl.constexpr,
 ):  # fmt: skip
     if KEEP is None:
-        drawn = _draw(key_low, key_high, episode, head, tail, COUNTERS)
+        drawn = draw_planes(tl.program_id(0), key_low, key_high, episode, head, tail, COUNTERS)
     for plane in tl.static_range(4):
-        position, exists = _locate(plane, total, counters, COUNTERS)
-        weight = tl.load(WEIGHT + position, mask=exists).to(COMPUTE)
-        anchor = tl.load(ANCHOR + position, mask=exists).to(COMPUTE)
+        position, exists = plane_positions(tl.program_id(0), plane, total, counters, COUNTERS)
+        weight = load_real(WEIGHT, position, exists, WEIGHT.dtype.element_ty).to(COMPUTE)
+        anchor = load_real(ANCHOR, position, exists, ANCHOR.dtype.element_ty).to(COMPUTE)
         if KEEP is None:
             kept = drawn[plane]
         else:
@@ -94,7 +98,7 @@ def _mix_kernel(
         if STRETCHED:
             weight = anchor + scalar(scale, COMPUTE) * (weight - anchor)
         mixed = tl.where(kept, weight, anchor)
-        tl.store(OUT + position, mixed.to(OUT.dtype.element_ty), mask=exists)
+        store_real(OUT, position, mixed, exists, OUT.dtype.element_ty)
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
@@ -103,23 +107,23 @@ def _mix_gradient_kernel(
     COMPUTE: tl.constexpr, COUNTERS: tl.constexpr,
 ):  # fmt: skip
     if KEEP is None:
-        drawn = _draw(key_low, key_high, episode, head, tail, COUNTERS)
+        drawn = draw_planes(tl.program_id(0), key_low, key_high, episode, head, tail, COUNTERS)
     for plane in tl.static_range(4):
-        position, exists = _locate(plane, total, counters, COUNTERS)
-        gradient = tl.load(GRADIENT + position, mask=exists).to(COMPUTE)
+        position, exists = plane_positions(tl.program_id(0), plane, total, counters, COUNTERS)
+        gradient = load_real(GRADIENT, position, exists, GRADIENT.dtype.element_ty).to(COMPUTE)
         if KEEP is None:
             kept = drawn[plane]
         else:
             kept = tl.load(KEEP + position, mask=exists, other=0) != 0
         masked = tl.where(kept, gradient * scalar(scale, COMPUTE), 0.0)
-        tl.store(OUT + position, masked.to(OUT.dtype.element_ty), mask=exists)
+        store_real(OUT, position, masked, exists, OUT.dtype.element_ty)
 
 
 @triton.jit(do_not_specialize=_NOT_SPECIALIZED)
 def _coins_kernel(OUT, total, counters, key_low, key_high, episode, head, tail, COUNTERS: tl.constexpr):
-    drawn = _draw(key_low, key_high, episode, head, tail, COUNTERS)
+    drawn = draw_planes(tl.program_id(0), key_low, key_high, episode, head, tail, COUNTERS)
     for plane in tl.static_range(4):
-        position, exists = _locate(plane, total, counters, COUNTERS)
+        position, exists = plane_positions(tl.program_id(0), plane, total, counters, COUNTERS)
         tl.store(OUT + position, drawn[plane].to(tl.uint8), mask=exists)
 
 
@@ -129,7 +133,7 @@ def mix(
     scale: float,
     *,
     key: int | None = None,
-    episode: int | None = None,
+    episode: int | Tensor | None = None,
     threshold: int | None = None,
     keep: Tensor | None = None,
     out_dtype: torch.dtype,
@@ -137,14 +141,15 @@ def mix(
     r"""The effective weight, cast: :math:`\Phi + c\, M \odot (w - \Phi)`.
 
     Held entries equal the anchor bit for bit before the cast, and with ``scale=1`` kept ones equal the weight. The
-    arithmetic is float32, or float64 from float64 to anything but bfloat16.
+    arithmetic is float32, or float64 from float64 to float64 or float32.
 
     Args:
         weight: The student's weights :math:`w`, any shape, floating.
         anchor: The anchor :math:`\Phi`, same shape, floating.
         scale: The factor :math:`c`.
         key: From `gmixout.sampling.tensor_key`. Coins are drawn in the kernel.
-        episode: Number of the episode, in ``[0, 2**32)``.
+        episode: Number of the episode, in ``[0, 2**32)``; or one int64 beside the weight, which is read only when the
+            kernel runs, so that a captured graph sees the next one.
         threshold: From `gmixout.sampling.coin_threshold`, in ``[0, 2**32]``.
         keep: In place of these three: the mask :math:`M`, bool, same shape.
         out_dtype: Dtype of the result.
@@ -153,7 +158,8 @@ def mix(
         Same shape, contiguous.
 
     Raises:
-        ValueError: If the shapes differ, or unless ``keep`` or all of ``key``, ``episode``, ``threshold`` are given.
+        ValueError: If the shapes differ, or unless ``keep`` or all of ``key``, ``episode``, ``threshold`` are given, or
+            of more than 2**36 entries.
 
     Example:
         >>> w, a = torch.tensor([2.0, 4.0]), torch.tensor([1.0, 1.0])
@@ -161,12 +167,13 @@ def mix(
         tensor([3., 1.])
     """
     _check(weight, key, episode, threshold, anchor=anchor, keep=keep)
+    arguments = _arguments(weight.numel(), key, episode, threshold)
     out = torch.empty(weight.shape, dtype=out_dtype, device=weight.device)
     if not out.numel():
         return out
     with on_device(out):
         _mix_kernel[_grid(out)](
-            weight.contiguous(), anchor.contiguous(), _bytes(keep), out, *_arguments(out, key, episode, threshold),
+            weight.contiguous(), anchor.contiguous(), _bytes(keep), out, *arguments,
             float(scale), STRETCHED=scale != 1.0, COMPUTE=_compute(weight, out_dtype),
             COUNTERS=COUNTERS_A_PROGRAM, **OPTIONS,
         )  # fmt: skip
@@ -178,7 +185,7 @@ def mix_gradient(
     scale: float,
     *,
     key: int | None = None,
-    episode: int | None = None,
+    episode: int | Tensor | None = None,
     threshold: int | None = None,
     keep: Tensor | None = None,
     out_dtype: torch.dtype,
@@ -189,7 +196,7 @@ def mix_gradient(
         gradient: :math:`g`, gradient of the loss for the effective weight, any shape, floating.
         scale: :math:`c`; the public Mixout code leaves it out (1).
         key: As in `mix`, like the further arguments.
-        episode: Number of the episode.
+        episode: As in `mix`.
         threshold: From `gmixout.sampling.coin_threshold`.
         keep: In place of these three: the mask, bool, same shape.
         out_dtype: Dtype of the result.
@@ -205,12 +212,13 @@ def mix_gradient(
         tensor([20.,  0.])
     """
     _check(gradient, key, episode, threshold, keep=keep)
+    arguments = _arguments(gradient.numel(), key, episode, threshold)
     out = torch.empty(gradient.shape, dtype=out_dtype, device=gradient.device)
     if not out.numel():
         return out
     with on_device(out):
         _mix_gradient_kernel[_grid(out)](
-            gradient.contiguous(), _bytes(keep), out, *_arguments(out, key, episode, threshold),
+            gradient.contiguous(), _bytes(keep), out, *arguments,
             float(scale), COMPUTE=_compute(gradient, out_dtype),
             COUNTERS=COUNTERS_A_PROGRAM, **OPTIONS,
         )  # fmt: skip
@@ -230,20 +238,23 @@ def coins(total: int, key: int, episode: int, threshold: int, device: torch.devi
     Returns:
         bool, shape ``(total,)``; true where the unit is trainable.
 
+    Raises:
+        ValueError: If ``total`` exceeds 2**36.
+
     Example:
         >>> coins(3, key=0, episode=0, threshold=2**32)
         tensor([True, True, True])
     """
+    arguments = _arguments(total, key, episode, threshold)
     out = torch.empty(total, dtype=torch.bool, device=device)
     if total:
         with on_device(out):
-            arguments = _arguments(out, key, episode, threshold)
             _coins_kernel[_grid(out)](_bytes(out), *arguments, COUNTERS=COUNTERS_A_PROGRAM, **OPTIONS)
     return out
 
 
 def _check(
-    tensor: Tensor, key: int | None, episode: int | None, threshold: int | None, **others: Tensor | None
+    tensor: Tensor, key: int | None, episode: int | Tensor | None, threshold: int | None, **others: Tensor | None
 ) -> None:
     for name, other in others.items():
         if other is not None and other.shape != tensor.shape:
@@ -253,11 +264,21 @@ def _check(
         raise ValueError("give either keep, or all of key, episode and threshold")
 
 
-def _arguments(out: Tensor, key: int | None, episode: int | None, threshold: int | None) -> tuple[int, ...]:
-    """The kernels' integers. As signed 32-bit words they have one type, whatever their value."""
+def _arguments(
+    total: int, key: int | None, episode: int | Tensor | None, threshold: int | None
+) -> tuple[int | Tensor, ...]:
+    """The kernels' numbers from ``total`` to ``tail``."""
+    counters = triton.cdiv(total, 16)
+    if counters > _MAXIMUM_COUNTERS:
+        raise ValueError(f"a kernel handles at most {16 * _MAXIMUM_COUNTERS} entries, got {total}")
     key, threshold = key or 0, threshold or 0
-    words = (key & 0xFFFFFFFF, key >> 32, episode or 0, threshold >> 16, threshold & 0xFFFF)
-    return out.numel(), triton.cdiv(out.numel(), 16), *((word + 2**31) % 2**32 - 2**31 for word in words)
+    number = episode if isinstance(episode, Tensor) else _signed(episode or 0)
+    return total, counters, _signed(key), _signed(key >> 32), number, _signed(threshold >> 16), threshold & 0xFFFF
+
+
+def _signed(word: int) -> int:
+    """The lower 32 bits as a signed word, so that arguments have one type, whatever their value."""
+    return (word + 2**31) % 2**32 - 2**31
 
 
 def _grid(out: Tensor) -> tuple[int]:
@@ -269,5 +290,5 @@ def _bytes(mask: Tensor | None) -> Tensor | None:
 
 
 def _compute(tensor: Tensor, out_dtype: torch.dtype) -> tl.dtype:
-    # Triton's interpreter has no cast from float64 to bfloat16.
-    return tl.float64 if tensor.dtype == torch.float64 and out_dtype != torch.bfloat16 else tl.float32
+    # Like torch, from float64 to half precision by way of float32.
+    return tl.float64 if tensor.dtype == torch.float64 and out_dtype.itemsize >= 4 else tl.float32

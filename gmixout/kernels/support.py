@@ -35,7 +35,7 @@ TYPES: dict[torch.dtype, tl.dtype] = {
 }
 # Four slots a thread keep a block of 1024 within 64 registers, or 98 where it draws. Triton warns where the fusing of
 # products and sums is left to its default, which is about to change.
-_OPTIONS: dict[str, Any] = {"num_warps": 8, "enable_fp_fusion": True}
+OPTIONS: dict[str, Any] = {"num_warps": 8, "enable_fp_fusion": True}
 _SLOTS = tl.constexpr(FIELDS["slots"])
 _PLACES = tl.constexpr(FIELDS["places"])
 _WEIGHT = tl.constexpr(FIELDS["weight"])
@@ -131,7 +131,7 @@ def gather(
     with on_device(gradient):
         _gather_kernel[(triton.cdiv(geometry.slots, BLOCK),)](
             gradient, index, out, geometry.slots, geometry.width, geometry.length, geometry.inputs, geometry.patch,
-            geometry.size, float(scale), KINDS[geometry.kind], TYPES[gradient.dtype], TYPES[dtype], BLOCK, **_OPTIONS,
+            geometry.size, float(scale), KINDS[geometry.kind], TYPES[gradient.dtype], TYPES[dtype], BLOCK, **OPTIONS,
         )  # fmt: skip
     return out
 
@@ -143,7 +143,7 @@ def launch(kernel: Any, table: Table, programs: Tensor, *numbers: float, **switc
     with on_device(table.fields):
         kernel[(len(programs),)](
             table.fields, programs, table.weights, *numbers, **switches, VALUE=TYPES[table.value_dtype],
-            WEIGHT=TYPES[table.weight_dtype], BLOCK=BLOCK, **_OPTIONS,
+            WEIGHT=TYPES[table.weight_dtype], BLOCK=BLOCK, **OPTIONS,
         )  # fmt: skip
 
 

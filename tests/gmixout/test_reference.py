@@ -20,15 +20,15 @@ def case(shape=(5, 7), seed=0):
 def test_gradient_of_mix_by_finite_differences(scale):
     weight, anchor, keep = case()
     weight.requires_grad_(True)
-    assert torch.autograd.gradcheck(lambda w: ops.mix(w, anchor, keep, scale, scale), (weight,))
+    assert torch.autograd.gradcheck(lambda w: ops.mix(w, anchor, ops.Mask(keep), scale, scale, w.dtype), (weight,))
 
 
 def test_published_gradient_lacks_the_factor():
     weight, anchor, keep = case()
     weight.requires_grad_(True)
     upstream = torch.randn_like(anchor)
-    (exact,) = torch.autograd.grad(ops.mix(weight, anchor, keep, 10.0, 10.0), weight, upstream)
-    (published,) = torch.autograd.grad(ops.mix(weight, anchor, keep, 10.0, 1.0), weight, upstream)
+    (exact,) = torch.autograd.grad(ops.mix(weight, anchor, ops.Mask(keep), 10.0, 10.0, weight.dtype), weight, upstream)
+    (published,) = torch.autograd.grad(ops.mix(weight, anchor, ops.Mask(keep), 10.0, 1.0, weight.dtype), weight, upstream)
     assert torch.equal(published, upstream * keep)
     torch.testing.assert_close(exact, published * 10)
 
