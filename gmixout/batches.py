@@ -7,6 +7,7 @@ AdamW, take the optimiser's step as well.
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from gmixout.dense import DenseForm
@@ -67,7 +68,10 @@ class Batch:
             keep = keep_all([form.plan for form in stored], stored[0].episode, stored[0].anchor.device)
             for form, mask in zip(stored, keep, strict=True):
                 form.take(mask)
-        taken = {id(form) for form in stored}
+        drawing = [form for form in dense if form.stored is None and form.draws_in_kernels]
+        if drawing:
+            torch._foreach_add_([form.number for form in drawing], 1)
+        taken = {id(form) for form in stored + drawing}
         for form in self.forms:
             if id(form) not in taken:
                 form.redraw()

@@ -2,7 +2,8 @@
 
 Masks are functions of the seed, the weight's name and the episode, so every rank draws the same ones and nothing is
 sent but the gradients of what trains: the values on the support, and dense parameters. Ranks therefore agree for as
-long as they start from the same weights. For models that `fully_shard` splits see `gmixout.sharded`.
+long as they start from the same weights. With ``storage="hilo"`` wrap with ``init_sync=False``: values without storage
+cannot receive DDP's first broadcast. For models that `fully_shard` splits see `gmixout.sharded`.
 """
 
 import dataclasses

@@ -3,6 +3,9 @@
 Values of single entries and of columns are shaped like the rows they lie in, so equal parts of the weight and of the
 values belong together, and taking a step, absorbing and redrawing need no traffic. Indices are drawn in full on every
 rank, because the forward pass sees the gathered weight; anchors and the optimiser's state exist for a rank's rows only.
+Attach, then shard every block and the model, then build the optimiser on `GMixout.parameters`. Supported are single
+entries and columns on one mesh dimension, in plain storage, where the ranks divide the segments or rows; anything else
+stops there with an error. Reports and members gather every masked weight on every rank.
 """
 
 import dataclasses

@@ -94,7 +94,8 @@ def _masked(
     else:
         types = {**types, "KEEP": keep}
     constants["COUNTERS"] = mixing.COUNTERS_A_PROGRAM
-    return Kernel(function, types | _COINS | {"total": total, "episode": episode}, constants, ("total", "counters"), mixing.OPTIONS)
+    types = types | _COINS | {"total": total, "episode": episode}
+    return Kernel(function, types, constants, ("total", "counters"), mixing.OPTIONS)
 
 
 def _mix(weight: str, out: str, **others: str) -> Kernel:

@@ -1,8 +1,11 @@
 """`gmixout doctor`: whether this machine is ready, part by part."""
 
+import json
 import os
 import platform
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +17,7 @@ from studies.provenance import LIBRARIES, code_version
 
 
 def doctor(results: Path = typer.Option(Path("results"), help="Where results would go.")) -> None:
-    """Check this machine: versions, cores, cache, disk, pretrained models, and the method itself on a toy model.
+    """Check this machine: versions, cores, cache, disk, pretrained models, the method on a toy model, every kernel.
 
     Example: gmixout doctor
     """
@@ -26,6 +29,7 @@ def doctor(results: Path = typer.Option(Path("results"), help="Where results wou
         "cache folder": _cache,
         "pretrained models": _pretrained,
         "method": _method,
+        "kernels": _kernels,
     }
     faults = 0
     for name, examine in checks.items():
@@ -78,6 +82,36 @@ def _pretrained() -> str:
 
     cached = {name: backbones.is_cached(name, 0) for name in backbones.BACKBONES}
     return ", ".join(f"{name} {'cached' if is_cached else 'not yet made'}" for name, is_cached in cached.items())
+
+
+def _kernels() -> str:
+    import torch
+
+    from gmixout.kernels.launch import triton
+
+    if triton is None:
+        return "Triton is not installed, so plain torch does all the work (Triton has no wheels for some systems)"
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    where = torch.cuda.get_device_name() if device == "cuda" else "the CPU, interpreted"
+    environment = dict(os.environ)
+    environment.pop("TRITON_INTERPRET", None)
+    if device == "cpu":
+        environment["TRITON_INTERPRET"] = "1"
+    # In a process of its own, because whether kernels are interpreted is settled when they are imported.
+    command = [sys.executable, "-m", "gmixout.kernels.checkup", device]
+    ended = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=600)
+    if ended.returncode:
+        raise RuntimeError("they did not run: " + (ended.stderr.strip().splitlines() or ["no message"])[-1])
+    findings = [json.loads(line) for line in ended.stdout.splitlines()]
+    if wrong := [finding for finding in findings if not finding["is_right"]]:
+        told = "; ".join(f"{f['kernel']} is off by {f['error']:.2g} (allowed {f['allowed']:.2g})" for f in wrong)
+        raise RuntimeError(f"{told} on {where}; set GMIXOUT_KERNELS=off to train without kernels, and report this")
+    verdict = f"all {len(findings)} agree with plain torch on {where}"
+    if device == "cpu":
+        speeds = ", ".join(f"{f['kernel']} {f['torch_ms']:.2f} ms" for f in findings)
+        return f"{verdict}; training here uses plain torch, which is faster on a CPU: {speeds}"
+    speeds = ", ".join(f"{f['kernel']} {f['kernel_ms']:.3f} ms (torch {f['torch_ms']:.3f})" for f in findings)
+    return f"{verdict}: {speeds}"
 
 
 def _method() -> str:

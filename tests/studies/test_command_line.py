@@ -83,5 +83,5 @@ def test_doctor_examines_every_part(cells, tmp_path):
     assert ended.returncode == 0, ended.stdout
     assert [line.split(":")[0] for line in ended.stdout.splitlines()] == [
         f"ok    {part}"
-        for part in ("versions", "cores", "results folder", "cache folder", "pretrained models", "method")
+        for part in ("versions", "cores", "results folder", "cache folder", "pretrained models", "method", "kernels")
     ]
