@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -71,6 +73,23 @@ def fingerprint(weights: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tuple(weight.shape)} {weight.dtype};".encode())
         digest.update(weight.contiguous().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def refuse_foreign(state: Mapping[str, Any], fingerprint: str, settings: Settings, dense: AbstractSet[str]) -> None:
+    """Raises a ValueError unless a saved state belongs to this base model, these settings and these parameters."""
+    if state["fingerprint"] != fingerprint:
+        raise ValueError(
+            f"the state belongs to another base model: its weights' fingerprint is {state['fingerprint'][:12]}, "
+            f"this model's is {fingerprint[:12]}; attach to the pretrained weights that the run started from"
+        )
+    ours = dataclasses.asdict(settings)
+    other = {name: value for name, value in state["settings"].items() if ours.get(name) != value}
+    if other:
+        named = ", ".join(f"{name}={value!r} (here {ours.get(name)!r})" for name, value in other.items())
+        raise ValueError(f"the state was saved with other settings: {named}; attach with the same settings")
+    if set(state["dense"]) != dense:
+        names = ", ".join(sorted(set(state["dense"]) ^ dense)[:5])
+        raise ValueError(f"the state trains other dense parameters: {names}; attach with the same dense=...")
 
 
 def describe(forms: Sequence[Form], roles: Roles) -> str:

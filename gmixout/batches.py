@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from gmixout import moments
 from gmixout.dense import DenseForm
 from gmixout.form import Form
 from gmixout.halves import HalvesForm
@@ -206,13 +208,51 @@ class KernelBatch(Batch):
             form.finished = None
 
 
-def batches_of(forms: Sequence[Form], owners: Mapping[int, Owner]) -> list[Batch]:
-    """Sorts forms into batches.
+class Batches:
+    """The batches of a method, sorted anew where an optimiser, a device or the choice of kernels changes."""
+
+    def __init__(self) -> None:
+        self._owners: dict[int, Owner] = {}
+        self._key: Any = None
+        self._sorted: list[Batch] = []
+
+    def of(self, forms: Sequence[Form]) -> list[Batch]:
+        """The batches of all masked weights of a method."""
+        first = forms[0].anchor if forms else None
+        key = first is not None and (first.device, is_chosen(first), type(forms[0]), len(forms))
+        if key != self._key:
+            self._key, self._sorted = key, _sorted(forms, self._owners)
+        return self._sorted
+
+    def bind(self, optimizer: Optimizer, forms: Sequence[Form]) -> None:
+        """Takes up a `gmixout.AdamW`: each batch lies in one of its parameter groups, or in none."""
+        groups = enumerate(optimizer.param_groups)
+        self._owners |= {id(p): (optimizer, number) for number, group in groups for p in group["params"]}
+        self._key = None
+        for form in forms:
+            if isinstance(form, HalvesForm) and id(form.trained) in self._owners:
+                form.bind()
+
+
+def end_episode(batch: Batch, holders: Mapping[int, Optimizer], *, resets_moments: bool) -> None:
+    """Ends an episode of a batch, and restarts or moves the optimisers' state with it.
 
     Args:
-        forms: All masked weights.
-        owners: The `gmixout.AdamW` of each trained parameter and its group's number, by the parameter's id.
+        batch: The weights.
+        holders: The optimiser of each trained parameter, by the parameter's id.
+        resets_moments: Whether the state restarts, or stays with the entries that do.
     """
+    old = [] if resets_moments else [form.positions() for form in batch.forms]
+    is_reset = batch.end_episode(resets_moments=resets_moments)
+    if resets_moments and not is_reset:
+        moments.restart([(holders[id(form.trained)], form.trained) for form in batch.forms])
+    for form, before in zip(batch.forms, old, strict=False):
+        after = form.positions()
+        if before is not None and after is not None:
+            moments.carry(holders[id(form.trained)], form.trained, before, after, form.plan.entries)
+
+
+def _sorted(forms: Sequence[Form], owners: Mapping[int, Owner]) -> list[Batch]:
     alike: dict[Any, list[Any]] = {}
     for form in forms:
         owner = owners.get(id(form.trained), (None, 0))

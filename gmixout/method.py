@@ -11,12 +11,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gmixout import halves, moments, parallel, sharded
-from gmixout.accounting import Counts, count, describe, fingerprint, warnings
+from gmixout.accounting import Counts, count, describe, fingerprint, refuse_foreign, warnings
 from gmixout.attachment import Attachment
-from gmixout.batches import Batch, Owner, batches_of
+from gmixout.batches import Batch, Batches, end_episode
 from gmixout.form import Form
-from gmixout.halves import HalvesForm
-from gmixout.kernels.launch import is_chosen
 from gmixout.masks import MaskPlan
 from gmixout.members import Journal, Member, Record, fresh_weight
 from gmixout.sampling import tensor_key
@@ -96,8 +94,7 @@ class GMixout:
         self._roles = roles
         self._dense = {target.name: target.parameter for target in roles.dense}
         self._checked: tuple[Optimizer, ...] = ()
-        self._owners: dict[int, Owner] = {}
-        self._batched: tuple[Any, list[Batch]] = (None, [])
+        self._batches = Batches()
         self._attachment = Attachment(roles, plans)
         parallel.keep_local(model)
         for warning in warnings(self.forms, settings):
@@ -164,37 +161,19 @@ class GMixout:
     def _end_episode(self, optimizers: tuple[Optimizer, ...]) -> None:
         self.journal.note(self.episode, self.steps, self.forms, self._dense)
         found = moments.holders(optimizers, list(self.parameters()))
-        resets = self.settings.moments == "reset"
         for batch in self.batches:
-            old = [] if resets else [form.positions() for form in batch.forms]
-            is_reset = batch.end_episode(resets_moments=resets)
-            if resets and not is_reset:
-                moments.restart([(found[id(form.trained)], form.trained) for form in batch.forms])
-            for form, before in zip(batch.forms, old, strict=False):
-                after = form.positions()
-                if before is not None and after is not None:
-                    moments.carry(found[id(form.trained)], form.trained, before, after, form.plan.entries)
+            end_episode(batch, found, resets_moments=self.settings.moments == "reset")
         self.episode += 1
         self.steps_in_episode = 0
 
     @property
     def batches(self) -> list[Batch]:
         """The masked weights, in batches that are stepped together."""
-        forms = self._attachment.forms
-        first = forms[0].anchor if forms else None
-        key = first is not None and (first.device, is_chosen(first), type(forms[0]), len(forms))
-        if key != self._batched[0]:
-            self._batched = (key, batches_of(forms, self._owners))
-        return self._batched[1]
+        return self._batches.of(self._attachment.forms)
 
     def bind(self, optimizer: Optimizer) -> None:
         """Sorts masked weights by the parameter groups of a `gmixout.AdamW`, which calls this itself."""
-        groups = enumerate(optimizer.param_groups)
-        self._owners |= {id(p): (optimizer, number) for number, group in groups for p in group["params"]}
-        self._batched = (None, [])
-        for form in self.forms:
-            if isinstance(form, HalvesForm) and id(form.trained) in self._owners:
-                form.bind()
+        self._batches.bind(optimizer, self.forms)
 
     def members(self) -> list[Member]:
         """Lists the visited sub-networks that can be rebuilt, oldest first, the unfinished episode's last."""
@@ -289,19 +268,7 @@ class GMixout:
         Raises:
             ValueError: If it comes from another base model or from other settings.
         """
-        if state["fingerprint"] != self.fingerprint:
-            raise ValueError(
-                f"the state belongs to another base model: its weights' fingerprint is {state['fingerprint'][:12]}, "
-                f"this model's is {self.fingerprint[:12]}; attach to the pretrained weights that the run started from"
-            )
-        ours = dataclasses.asdict(self.settings)
-        other = {name: value for name, value in state["settings"].items() if ours.get(name) != value}
-        if other:
-            named = ", ".join(f"{name}={value!r} (here {ours.get(name)!r})" for name, value in other.items())
-            raise ValueError(f"the state was saved with other settings: {named}; attach with the same settings")
-        if set(state["dense"]) != set(self._dense):
-            names = ", ".join(sorted(set(state["dense"]) ^ set(self._dense))[:5])
-            raise ValueError(f"the state trains other dense parameters: {names}; attach with the same dense=...")
+        refuse_foreign(state, self.fingerprint, self.settings, set(self._dense))
         self.steps, self.steps_in_episode = state["steps"], state["steps_in_episode"]
         self.episode = state["episode"]
         for form in self.forms:

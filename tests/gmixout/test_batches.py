@@ -64,7 +64,8 @@ def _effective(method, model):
 
 
 def assert_alike(ours, theirs, tolerance=1e-5):
-    assert ours[1].keys() == theirs[1].keys() and ours[3] == theirs[3]
+    assert ours[1].keys() == theirs[1].keys()
+    assert ours[3] == theirs[3]
     for name in ours[1]:
         assert torch.equal(ours[1][name], theirs[1][name]), name
     assert len(ours[2]) == len(theirs[2])

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from gmixout import GMixout, Settings
+from gmixout.optimizer import AdamW
 from gmixout.parallel import check_agreement, keep_local
 from tests.gmixout.ranks import DENSE, MASKED, adam, batch, error_of, network, on_two_ranks, traffic, train
 
@@ -121,6 +122,17 @@ def assert_same_run(method, one):
         torch.testing.assert_close(ours(inputs), theirs(inputs), rtol=1e-8, atol=1e-8)
 
 
+def halves_go_without_the_first_broadcast(rank):
+    one, method = (attach(network(), storage="hilo") for _ in range(2))
+    # It would write into values that have no storage.
+    wrapped = DistributedDataParallel(method.model, init_sync=False)
+    train(one.model, one, AdamW(one, lr=1e-3), 5, None)
+    train(wrapped, method, AdamW(method, lr=1e-3), 5, rank)
+    check_agreement(method)
+    weights = zip(method.forms, one.forms, strict=True)
+    assert all(torch.allclose(*(f.effective_weight() for f in pair), rtol=0, atol=1e-4) for pair in weights)
+
+
 def only_the_models_own_buffers_are_broadcast(rank):
     layers = nn.Linear(64, 128), nn.Tanh(), nn.Linear(128, 64), nn.BatchNorm1d(64), nn.Linear(64, 3)
     norm = layers[3]
@@ -171,6 +183,7 @@ def test_on_two_ranks(tmp_path):
         only_gradients_of_the_support_travel,
         two_ranks_are_one_run_of_twice_the_batch,
         accumulated_gradients_are_sent_once,
+        halves_go_without_the_first_broadcast,
         only_the_models_own_buffers_are_broadcast,
         disagreement_is_named,
     )

@@ -21,6 +21,11 @@ def kept_of(total, count, episode, key=KEY):
     return draw_exact(key, episode, 1, total, count)[0].long()
 
 
+def many_draws(total, count):
+    """3000 of them, over episodes and segments alike."""
+    return torch.cat([draw_exact(KEY, episode, 60, total, count) for episode in range(50)]).long()
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(1, 20), st.integers(1, 20_000), st.floats(0, 1), st.integers(0, 2**32 - 1))
 def test_exact_draws_distinct_units_in_range(segments, length, share, episode):
@@ -36,9 +41,7 @@ def test_exact_draws_distinct_units_in_range(segments, length, share, episode):
 @pytest.mark.parametrize(("total", "count"), [(3, 1), (10, 5), (27, 3), (65, 6), (768, 77), (5000, 500), (9000, 77)])
 def test_every_unit_is_kept_equally_often(total, count):
     draws = 3000
-    kept = torch.zeros(total, dtype=torch.float64)
-    for episode in range(draws):
-        kept[kept_of(total, count, episode)] += 1
+    kept = torch.bincount(many_draws(total, count).view(-1), minlength=total).double()
     # A unit's count is binomial; units are negatively correlated, which the factor corrects.
     expected = draws * count / total
     statistic = float(((kept - expected) ** 2 / expected).sum()) / (1 - count / total) * (total - 1) / total
@@ -48,9 +51,7 @@ def test_every_unit_is_kept_equally_often(total, count):
 @pytest.mark.parametrize(("total", "count"), [(16, 8), (65, 13), (100, 10), (192, 19)])
 def test_every_pair_is_kept_equally_often(total, count):
     draws = 3000
-    kept = torch.zeros(draws, total, dtype=torch.float64)
-    for episode in range(draws):
-        kept[episode, kept_of(total, count, episode)] = 1
+    kept = torch.zeros(draws, total, dtype=torch.float64).scatter_(1, many_draws(total, count), 1.0)
     row, column = torch.triu_indices(total, total, 1)
     together = (kept.T @ kept)[row, column]
     share = count * (count - 1) / (total * (total - 1))

@@ -4,11 +4,13 @@ import copy
 import functools
 
 import torch
+from torch import nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, Shard
 
 from gmixout import GMixout, Settings
+from gmixout.optimizer import AdamW
 from gmixout.parallel import check_agreement
 from gmixout.sharded import full
 from tests.gmixout.nets import assert_close, assert_equal, weights
@@ -56,6 +58,7 @@ def sharded_ranks_are_one_run_of_twice_the_batch(rank):
         one, method = attach(**changes), shard(attach(**changes))
         optimizers = adam(one), adam(method)
         # Stops within an episode, at its end, and within the next one.
+        assert set(traffic(functools.partial(method.model, batch(0, rank, torch.float64)[0])))
         for start, steps in ((0, 3), (3, 3), (6, 1)):
             train(one.model, one, optimizers[0], steps, None, start)
             train(method.model, method, optimizers[1], steps, rank, start)
@@ -66,6 +69,39 @@ def sharded_ranks_are_one_run_of_twice_the_batch(rank):
             inputs, _ = batch(99, None, torch.float64)
             with method.reported() as ours, one.reported() as theirs, torch.no_grad():
                 assert_close({"outputs": ours(inputs)}, {"outputs": theirs(inputs)}, rtol=1e-8, atol=1e-8)
+        for member in [*method.members(), *method.fresh(1)]:
+            with method.using(member) as ours, one.using(member) as theirs, torch.no_grad():
+                assert_close({"outputs": ours(inputs)}, {"outputs": theirs(inputs)}, rtol=1e-8, atol=1e-8)
+
+
+class Mixed(nn.Module):
+    """A convolution, a tied weight, and an attention that owns ``in_proj_weight``."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.convolution = nn.Conv2d(16, 64, 2)
+        self.linear, self.tied = nn.Linear(64, 64), nn.Linear(64, 64)
+        self.tied.weight = self.linear.weight
+        self.attention = nn.MultiheadAttention(64, 4, batch_first=True)
+        self.head = nn.Linear(64, 3)
+
+    def forward(self, inputs):
+        tokens = self.convolution(inputs.view(-1, 16, 2, 2)).flatten(2).transpose(1, 2)
+        tokens = self.tied(torch.tanh(self.linear(tokens)))
+        return self.head(self.attention(tokens, tokens, tokens)[0].mean(1))
+
+
+def other_layers_and_the_methods_own_optimizer(rank):
+    for changes in ({}, {"granularity": "column"}):
+        settings = Settings(sparsity=0.5, resample_every=2, **changes)
+        one, method = (GMixout(Mixed().double(), settings) for _ in range(2))
+        fully_shard(method.model, mesh=init_device_mesh("cpu", (WORLD,)))
+        train(one.model, one, AdamW(one, lr=1e-2), 5, None)
+        train(method.model, method, AdamW(method, lr=1e-2), 5, rank)
+        assert_close(leaves(full(method.state_dict())), leaves(one.state_dict()), rtol=1e-8, atol=1e-9)
+        assert method.describe() == one.describe()
+        assert method.counts() == one.counts()
 
 
 def every_rank_holds_its_rows_only(rank):
@@ -166,6 +202,7 @@ def test_on_two_ranks(tmp_path):
     on_two_ranks(
         tmp_path,
         sharded_ranks_are_one_run_of_twice_the_batch,
+        other_layers_and_the_methods_own_optimizer,
         every_rank_holds_its_rows_only,
         a_state_moves_between_sharded_and_whole_runs,
         half_precision_in_the_passes,
