@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: setup demo test lint figures bench
+.PHONY: setup demo test lint figures bench bench-gpu
 
 setup: $(STAMP)
 
@@ -35,4 +35,9 @@ figures: setup
 	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick
 
 bench: setup
-	$(BIN)/python benchmarks/method_cpu.py
+	@echo "[bench] step time, memory, redraws, kernels and growth on this CPU, then figures and bars"
+	$(BIN)/python -m benchmarks --device cpu
+
+bench-gpu: setup
+	@echo "[bench-gpu] the same on a GPU, and its kernels against plain torch"
+	$(BIN)/python -m benchmarks --device cuda

@@ -80,7 +80,7 @@ def peak_growth(call: Callable[[], object], device: torch.device) -> int:
 
     On a GPU the allocator's own count of allocated bytes. On a CPU the running sum of every allocation and release
     that passes torch's allocator, as its profiler reports them: workspaces inside operators are in, memory that a
-    library takes from the system by itself is not.
+    library takes from the system by itself is not. There a call that lets go of older memory is not credited for it.
     """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -95,9 +95,9 @@ def peak_growth(call: Callable[[], object], device: torch.device) -> int:
         path = pathlib.Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))
         events = json.loads(path.read_text())["traceEvents"]
-    changes = sorted((event["ts"], event["args"]["Bytes"]) for event in events if event.get("name") == "[memory]")
+    changes = [event for event in events if event.get("name") == "[memory]"]
     level = highest = 0
-    for _, change in changes:
-        level += change
+    for change in sorted(changes, key=lambda event: event["ts"]):
+        level += change["args"]["Bytes"]
         highest = max(highest, level)
     return highest

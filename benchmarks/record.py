@@ -1,8 +1,9 @@
-"""Where results go: one CSV a question and device, every row with its device, versions and date."""
+"""What all scripts share: the command line, one CSV a question and device with versions and date, and what is said."""
 
 import argparse
 import datetime
 import importlib.metadata
+import math
 import pathlib
 import platform
 import re
@@ -12,50 +13,71 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 import torch
 
-HERE = pathlib.Path(__file__).resolve().parent
-RESULTS, FIGURES = HERE / "results", HERE / "figures"
-# Short runs never touch the measured results.
-QUICK_RESULTS = HERE.parent / "build" / "benchmarks"
+from benchmarks import stored
+from benchmarks.budget import Budget, spoken
 
 
-def options(question: str, arguments: Sequence[str] | None = None) -> argparse.Namespace:
+def options(
+    question: str, arguments: Sequence[str] | None = None, seconds: Mapping[str, float] | None = None
+) -> argparse.Namespace:
     """The command line that every script shares.
 
     Args:
         question: What the script answers, its docstring.
         arguments: The command line, or None for the process's own.
+        seconds: What the script may take, under ``cpu``, ``cuda`` and ``quick``; any time without it.
 
     Returns:
-        ``device`` (torch.device), ``quick`` (bool), ``compiled`` (bool), ``out`` (directory) and, left to each script,
-        ``rounds`` and ``rivals``.
+        ``device`` (torch.device), ``plan`` (a key of ``seconds``), ``quick`` (bool), ``compiled`` (bool), ``out``
+        (directory), ``budget`` (`Budget`, which starts now) and, left to each script, ``rounds`` and ``rivals``.
     """
     parser = argparse.ArgumentParser(description=question, formatter_class=argparse.RawDescriptionHelpFormatter)
     default = "cuda" if torch.cuda.is_available() else "cpu"
     parser.add_argument("--device", choices=["cpu", "cuda"], default=default)
-    parser.add_argument("--quick", action="store_true", help="a tiny network and two rounds: does the script run?")
+    parser.add_argument("--quick", action="store_true", help="tiny networks and two rounds: does the script run?")
     parser.add_argument("--compiled", action="store_true", help="on a CPU, too, time compiled steps")
     parser.add_argument("--rounds", type=int, help="timed rounds, in place of the script's own number")
     parser.add_argument("--rivals", nargs="+", help="only these, by name")
+    parser.add_argument("--seconds", type=float, help="time to spend, in place of the script's own")
     parser.add_argument("--out", type=pathlib.Path, help="directory of the CSV")
     chosen = parser.parse_args(arguments)
-    if chosen.device == "cuda" and not torch.cuda.is_available():
-        sys.exit(
-            "no GPU: torch " + torch.__version__ + " sees none. Check nvidia-smi, the driver and that this torch is a "
-            "CUDA build; on this machine use --device cpu"
-        )
+    refuse_missing(chosen.device)
+    chosen.plan = "quick" if chosen.quick else chosen.device
     chosen.device = torch.device(chosen.device)
-    chosen.out = chosen.out or (QUICK_RESULTS if chosen.quick else RESULTS)
+    chosen.out = chosen.out or (stored.QUICK_RESULTS if chosen.quick else stored.RESULTS)
+    chosen.budget = Budget(chosen.seconds or (seconds or {}).get(chosen.plan, math.inf))
     if chosen.device.type == "cpu":
         torch.set_num_threads(1)
     return chosen
 
 
+def refuse_missing(device: str) -> None:
+    """Ends the program with what to do if a GPU is asked for and there is none."""
+    if device == "cuda" and not torch.cuda.is_available():
+        sys.exit(
+            f"no GPU: torch {torch.__version__} sees none. Check nvidia-smi, the driver and that this torch is a "
+            "CUDA build; on this machine use --device cpu"
+        )
+
+
+def announce(question: str, chosen: argparse.Namespace) -> None:
+    """Says what is about to happen and how long it may take."""
+    say(question, f"on {device_name(chosen.device)}; takes at most about {spoken(chosen.budget.seconds)}")
+
+
 def write(question: str, rows: Sequence[Mapping[str, object]], device: torch.device, out: pathlib.Path) -> pathlib.Path:
-    """Writes a question's rows with where and when they were measured, and says where they are."""
+    """Writes a question's rows with where and when they were measured, and says where they are.
+
+    Raises:
+        ValueError: If the columns are not those of `benchmarks.stored`.
+    """
     out.mkdir(parents=True, exist_ok=True)
     path = out / f"{question}-{device_slug(device)}.csv"
     table = pd.DataFrame(rows).assign(**provenance(device))
-    table.to_csv(path, index=False, float_format="%.5g")
+    columns = stored.COLUMNS[question]
+    if set(table) != set(columns):
+        raise ValueError(f"{question} has columns {sorted(set(table) ^ set(columns))} too many or too few")
+    table[list(columns)].to_csv(path, index=False, float_format="%.5g")
     print(f"[{question}] {len(table)} rows in {path}", flush=True)
     return path
 

@@ -4,7 +4,7 @@ A redraw is what the optimiser step and the method's step at the end of an episo
 share of all time is given for resampling periods of 1, 10 and 100 steps. Mixout draws at every step by design: its row
 holds what that adds to its own optimiser step, and its share only at k = 1.
 
-    python benchmarks/redraw.py [--device cpu|cuda] [--quick] [--rounds N] [--out DIR]
+    python benchmarks/redraw.py [--device cpu|cuda] [--quick] [--rivals NAME …] [--rounds N] [--seconds N] [--out DIR]
 """
 
 import functools
@@ -35,26 +35,33 @@ GRANULARITIES: dict[str, Callable[[float], Settings]] = {
     "block64_10": lambda k: settings_of(0.1, "block", block_size=64, resample_every=k),
     "mixout": lambda k: Settings.mixout(0.9, count="bernoulli", resample_every=k),
 }
-# Network, batch sizes and rounds.
-PLANS: dict[str, tuple[tuple[str, tuple[int, ...], int], ...]] = {
-    "cpu": (("vit-small-32px", (64,), 9),),
-    "cuda": (("vit-b16", (64,), 10), ("vit-l14", (64,), 6)),
-    "quick": (("vit-tiny-16px", (4,), 2),),
+SECONDS = {"cpu": 90, "cuda": 40, "quick": 60}
+EVERYONE = tuple(GRANULARITIES)
+# Network, batch size, rounds and granularities.
+PLANS: dict[str, tuple[tuple[str, int, int, tuple[str, ...]], ...]] = {
+    "cpu": (("vit-small-32px", 64, 9, EVERYONE),),
+    "cuda": (("vit-b16", 64, 10, EVERYONE), ("vit-l14", 64, 6, ("element_10", "column_10", "row_10"))),
+    "quick": (("vit-tiny-16px", 4, 2, EVERYONE),),
 }
 NEVER = 1_000_000
 
 
 def main(arguments: Sequence[str] | None = None) -> pathlib.Path:
     """Measures every plan and writes the table."""
-    options = record.options(__doc__ or "", arguments)
+    options = record.options(__doc__ or "", arguments, SECONDS)
+    record.announce(QUESTION, options)
     rows: list[dict[str, object]] = []
-    for backbone, batches, rounds in PLANS["quick" if options.quick else options.device.type]:
-        for size in batches:
-            for name in options.rivals or GRANULARITIES:
-                record.progress(QUESTION, f"{backbone}, batch {size}: {name}")
-                rows += measure(name, backbone, size, options.rounds or rounds, options.device)
-            record.say(QUESTION, f"{backbone}, batch {size}: {len(GRANULARITIES)} granularities")
-    print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    for backbone, size, rounds, everyone in PLANS[options.plan]:
+        for name in options.rivals or everyone:
+            record.progress(QUESTION, f"{backbone}, batch {size}: {name}")
+            if rows and options.budget.is_spent:
+                record.say(QUESTION, f"{backbone} WITHOUT {name}: the time is spent")
+                continue
+            rows += measure(name, backbone, size, options.rounds or rounds, options.device)
+            models.release(options.device)
+        record.say(QUESTION, f"{backbone}, batch {size}: done")
+    shown = ["backbone", "batch", "rival", "k", "share", "share_q25", "share_q75", "redraw_ms", "step_ms", "host_syncs"]
+    print(pd.DataFrame(rows)[shown].to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     return record.write(QUESTION, rows, options.device, options.out)
 
 
@@ -72,11 +79,17 @@ def measure(name: str, backbone: str, size: int, rounds: int, device: torch.devi
             run.loss(images, labels).backward()
     updates: dict[str, Callable[[], object]] = {"drawing": drawing.update, "staying": staying.update}
     times = timing.rounds_of(updates, rounds, device)
-    redraw_ms = (times["drawing"] - times["staying"]).median()
-    step_ms = timing.rounds_of({"step": functools.partial(staying.step, images, labels)}, 3, device, warmup=1)
-    numbers = {"redraw_ms": redraw_ms, "step_ms": step_ms["step"].median(), "host_syncs": host_syncs(drawing)}
+    redraw_ms = (times["drawing"] - times["staying"]).quantile([0.5, 0.25, 0.75]).tolist()
+    steps = timing.rounds_of({"step": functools.partial(staying.step, images, labels)}, 3, device, warmup=0)
+    step_ms = steps["step"].median()
     case = {"backbone": backbone, "batch": size, "rival": name}
-    return [{**case, "k": k, **numbers, "share": _share(numbers, k)} for k in PERIODS if name != "mixout" or k == 1]
+    numbers = {"redraw_ms": redraw_ms[0], "step_ms": step_ms, "host_syncs": host_syncs(drawing)}
+    names = ("share", "share_q25", "share_q75")
+    return [
+        {**case, "k": k, **{n: share(spent, step_ms, k) for n, spent in zip(names, redraw_ms, strict=True)}, **numbers}
+        for k in PERIODS
+        if name != "mixout" or k == 1
+    ]
 
 
 def host_syncs(run: Run) -> int:
@@ -93,10 +106,15 @@ def host_syncs(run: Run) -> int:
     return sum("synchroniz" in str(warning.message) for warning in caught)
 
 
-def _share(numbers: dict[str, float], period: int) -> float:
-    """Fraction of all time that goes into redraws with the given period."""
-    spent = max(numbers["redraw_ms"], 0.0)
-    return spent / (spent + period * numbers["step_ms"])
+def share(redraw_ms: float, step_ms: float, period: int) -> float:
+    """Fraction of all time that goes into redraws with the given period; differences below 0 are noise and count as 0.
+
+    Example:
+        >>> share(redraw_ms=10.0, step_ms=9.0, period=10)
+        0.1
+    """
+    spent = max(redraw_ms, 0.0)
+    return spent / (spent + period * step_ms)
 
 
 if __name__ == "__main__":

@@ -2,16 +2,16 @@
 
 The floor trains biases, norms and the head only: what any method pays that trains through all blocks. Optimisers are
 fused for all; eager steps are compared with eager ones, compiled with compiled. No timed round draws a new mask, but
-for Mixout, which draws one at every step: see `redraw.py`.
+for Mixout, which draws one at every step: see `redraw.py`. There are fewer rounds where the time does not suffice.
 
-    python benchmarks/step_time.py [--device cpu|cuda] [--quick] [--compiled] [--rounds N] [--rivals NAME …] [--out DIR]
+    python benchmarks/step_time.py [--device cpu|cuda] [--quick] [--compiled] [--rivals NAME …]
+        [--rounds N] [--seconds N] [--out DIR]
 """
 
 import dataclasses
 import functools
 import pathlib
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 
@@ -22,6 +22,7 @@ import pandas as pd
 import torch
 
 from benchmarks import models, record, timing
+from benchmarks.budget import Budget
 from benchmarks.rivals import FEW, FLOOR, REFERENCE, RIVALS, available
 from benchmarks.run import Run
 
@@ -36,77 +37,88 @@ class Plan:
     Attributes:
         backbone: Its name.
         batches: Batch sizes.
-        rivals: Who is timed.
+        rivals: Who is timed; the most interesting first, where time may run out.
         rounds: Timed rounds.
+        seconds: What all of it may take.
         is_compiled: Whether forward and backward are compiled.
-        seconds: After so long no further rival is compiled.
     """
 
     backbone: str
     batches: tuple[int, ...]
     rivals: tuple[str, ...]
     rounds: int
+    seconds: float
     is_compiled: bool = False
-    seconds: float = float("inf")
 
 
 EVERYONE = tuple(RIVALS)
 COMPILED = (REFERENCE, FLOOR, "column_10", "element_10", "mixout", LORA, "row_10", "mixout_naive")
 PLANS: dict[str, tuple[Plan, ...]] = {
-    "cpu": (Plan("vit-small-32px", (64,), EVERYONE, rounds=24),),
-    "cpu compiled": (Plan("vit-small-32px", (64,), COMPILED, rounds=12, is_compiled=True),),
+    "cpu": (Plan("vit-small-32px", (64,), EVERYONE, rounds=24, seconds=390),),
     "cuda": (
-        Plan("vit-b16", (8, 64, 128), EVERYONE, rounds=12),
-        Plan("vit-l14", (8, 64, 128), FEW, rounds=8),
-        Plan("vit-b16", (64,), COMPILED, rounds=12, is_compiled=True, seconds=150.0),
+        Plan("vit-b16", (128, 64, 8), EVERYONE, rounds=12, seconds=75),
+        Plan("vit-l14", (128, 64, 8), FEW, rounds=8, seconds=60),
+        Plan("vit-b16", (64,), COMPILED, rounds=12, seconds=70, is_compiled=True),
     ),
-    "quick": (Plan("vit-tiny-16px", (4,), EVERYONE, rounds=2),),
+    "quick": (Plan("vit-tiny-16px", (4,), EVERYONE, rounds=2, seconds=60),),
 }
+COMPILED_ON_CPU = Plan("vit-small-32px", (64,), COMPILED, rounds=12, seconds=300, is_compiled=True)
+SECONDS = {name: sum(plan.seconds for plan in plans) for name, plans in PLANS.items()}
+# The rest of a plan's time is for the rounds.
+_BUILDING_SHARE = 0.6
 
 
 def main(arguments: Sequence[str] | None = None) -> pathlib.Path:
     """Times every plan and writes the table."""
-    options = record.options(__doc__ or "", arguments)
-    plans = PLANS["quick" if options.quick else options.device.type]
-    if options.compiled and options.device.type == "cpu" and not options.quick:
-        plans += PLANS["cpu compiled"]
+    options = record.options(__doc__ or "", arguments, SECONDS)
+    record.announce(QUESTION, options)
+    plans = PLANS[options.plan]
+    stretch = options.budget.seconds / SECONDS[options.plan]
+    if options.compiled and options.plan == "cpu":
+        plans += (COMPILED_ON_CPU,)
     rows: list[dict[str, object]] = []
     for plan in plans:
-        if options.rounds:
-            plan = dataclasses.replace(plan, rounds=options.rounds)
+        plan = dataclasses.replace(plan, rounds=options.rounds or plan.rounds, seconds=stretch * plan.seconds)
         if options.rivals:
             plan = dataclasses.replace(plan, rivals=(REFERENCE, *(n for n in options.rivals if n != REFERENCE)))
         rows += measure(plan, options.device)
+        models.release(options.device)
     table = pd.DataFrame(rows)
-    print(table.drop(columns="clocks").to_string(index=False, float_format=lambda value: f"{value:.3g}"))
+    shown = ["backbone", "batch", "mode", "label", "ratio", "ratio_q25", "ratio_q75", "to_floor", "to_lora", "step_ms"]
+    print(table[shown].to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     return record.write(QUESTION, rows, options.device, options.out)
 
 
 def measure(plan: Plan, device: torch.device) -> list[dict[str, object]]:
     """Times one network's rivals in turns, a row for every rival and batch size."""
+    budget = Budget(plan.seconds)
     backbone = models.BACKBONES[plan.backbone]
     names = available(list(plan.rivals), functools.partial(record.say, QUESTION))
     images, labels = models.batch(backbone, plan.batches[0], device)
     runs: dict[str, Run] = {}
-    began = time.monotonic()
     for name in names:
         record.progress(QUESTION, f"{plan.backbone}: building {name}")
-        if time.monotonic() - began > plan.seconds:
-            record.say(QUESTION, f"without {RIVALS[name].label}: {plan.seconds:.0f} s of compiling are spent")
+        if name != REFERENCE and budget.left < (1.0 - _BUILDING_SHARE) * plan.seconds:
+            record.say(QUESTION, f"WITHOUT {RIVALS[name].label}: the time for building is spent")
             continue
         run = first_step(name, plan, device, images, labels)
         if run is not None:
             runs[name] = run
     rows = []
-    for size in plan.batches:
+    for number, size in enumerate(plan.batches):
         images, labels = models.batch(backbone, size, device)
         steps = {name: functools.partial(run.step, images, labels) for name, run in runs.items()}
         case = f"{plan.backbone}, batch {size}, {'compiled' if plan.is_compiled else 'eager'}"
         times = timing.rounds_of(
-            steps, plan.rounds, device, say=lambda text, case=case: record.progress(QUESTION, f"{case}: {text}")
+            steps,
+            plan.rounds,
+            device,
+            warmup=1,
+            seconds=budget.share(len(plan.batches) - number),
+            say=lambda text, case=case: record.progress(QUESTION, f"{case}: {text}"),
         )
         rows += table_rows(times, plan, size, timing.clocks(device))
-        record.say(QUESTION, f"{case}: {plan.rounds} rounds of {len(runs)} rivals")
+        record.say(QUESTION, f"{case}: {len(times)} rounds of {len(runs)} rivals")
     return rows
 
 
@@ -134,7 +146,8 @@ def first_step(name: str, plan: Plan, device: torch.device, images: torch.Tensor
 
 def table_rows(times: pd.DataFrame, plan: Plan, size: int, clocks: str) -> list[dict[str, object]]:
     """A row for every rival: its ratios within rounds, and its median time."""
-    to_full, to_floor, to_lora = (timing.paired_ratios(times, name) for name in (REFERENCE, FLOOR, LORA))
+    references = {"ratio": REFERENCE, "to_floor": FLOOR, "to_lora": LORA}
+    ratios = pd.concat([timing.paired_ratios(times, other, name) for name, other in references.items()], axis=1)
     return [
         {
             "backbone": plan.backbone,
@@ -142,9 +155,7 @@ def table_rows(times: pd.DataFrame, plan: Plan, size: int, clocks: str) -> list[
             "mode": "compiled" if plan.is_compiled else "eager",
             "rival": name,
             "label": RIVALS[name].label,
-            **to_full.loc[name].to_dict(),
-            "to_floor": to_floor.loc[name, "ratio"],
-            "to_lora": to_lora.loc[name, "ratio"],
+            **ratios.loc[name].to_dict(),
             "step_ms": times[name].median(),
             "rounds": len(times),
             "clocks": clocks,
