@@ -18,6 +18,7 @@ from gmixout.halves import HalvesForm
 from gmixout.kernels.launch import is_chosen
 from gmixout.masks import keep_all
 from gmixout.sparse import SparseForm
+from gmixout.supports import draw_all
 
 # What a table of kernels holds for each weight, besides the optimiser's state.
 _OWN = ("weight", "lo", "index", "values", "anchor", "shadow")
@@ -73,7 +74,12 @@ class Batch:
         drawing = [form for form in dense if form.stored is None and form.draws_in_kernels]
         if drawing:
             torch._foreach_add_([form.number for form in drawing], 1)
-        taken = {id(form) for form in stored + drawing}
+        sparse: list[Any] = [form for form in self.forms if type(form) in (SparseForm, HalvesForm)]
+        if sparse:
+            indices = draw_all([form.support for form in sparse], sparse[0].episode, sparse[0].anchor.device)
+            for form, index in zip(sparse, indices, strict=True):
+                form.take(index)
+        taken = {id(form) for form in stored + drawing + sparse}
         for form in self.forms:
             if id(form) not in taken:
                 form.redraw()

@@ -88,20 +88,47 @@ def draw_exact(
         >>> kept.shape, [len(set(row)) for row in kept.tolist()]
         (torch.Size([2, 3]), [3, 3])
     """
+    return draw_exact_many([key], episode, segments, length, count, device)[0]
+
+
+def draw_exact_many(
+    keys: Sequence[int], episode: int, segments: int, length: int, count: int, device: torch.device | str = "cpu"
+) -> Tensor:
+    """`draw_exact` for tensors of one size at once, which saves most of the calls when they are small.
+
+    Args:
+        keys: From `tensor_key`, one a tensor.
+        episode: As in `draw_exact`, like the further arguments.
+        segments: Number of segments of each.
+        length: Units of a segment.
+        count: Units to keep of each segment.
+        device: Where to compute.
+
+    Returns:
+        int32, shape ``(len(keys), segments, count)``.
+
+    Raises:
+        ValueError: As `draw_exact`.
+
+    Example:
+        >>> both = draw_exact_many([1, 2], episode=0, segments=2, length=9, count=3)
+        >>> torch.equal(both[1], draw_exact(2, episode=0, segments=2, length=9, count=3))
+        True
+    """
     if not 1 <= length <= 2**30:
         raise ValueError(f"length must lie in [1, 2**30], got {length}")
     if not 1 <= count <= length:
         raise ValueError(f"count must lie in [1, {length}], got {count}")
     slots = torch.arange(count, dtype=torch.int32, device=device)
     if count == length:
-        return slots.repeat(segments, 1)
-    keys, offsets = segment_keys(key, episode, segments, length, device)
-    drawn = torch.empty(segments, count, dtype=torch.int32, device=device)
+        return slots.repeat(len(keys), segments, 1)
+    round_keys, offsets = segment_keys(keys, episode, segments, length, device)
+    drawn = torch.empty(len(keys) * segments, count, dtype=torch.int32, device=device)
     step = max(1, _SLOTS_AT_ONCE // count)
-    for start in range(0, segments, step):
-        piece = slice(start, min(start + step, segments))
-        drawn[piece] = _draw_segments(slots, keys[:, piece], offsets[piece], length)
-    return drawn
+    for start in range(0, len(drawn), step):
+        piece = slice(start, min(start + step, len(drawn)))
+        drawn[piece] = _draw_segments(slots, round_keys[:, piece], offsets[piece], length)
+    return drawn.view(len(keys), segments, count)
 
 
 def draw_bernoulli(key: int, episode: int, total: int, sparsity: float, device: torch.device | str = "cpu") -> Tensor:
@@ -154,8 +181,7 @@ def draw_bernoulli_many(
         return torch.ones(len(keys), total, dtype=torch.bool, device=device)
     counters = (total + _COINS - 1) // _COINS
     kept = torch.empty(len(keys), 4, 4 * counters, dtype=torch.bool, device=device)
-    halves = torch.tensor([[key & 0xFFFFFFFF, key >> 32] for key in keys], dtype=torch.int64).to(device)
-    low, high = halves.view(-1, 2, 1).unbind(1)
+    low, high = _halves(keys, device)
     at_once = max(1, _COUNTERS_AT_ONCE // max(1, counters))
     tied = []
     for row in range(0, len(keys), at_once):
@@ -177,15 +203,22 @@ def coin_threshold(sparsity: float) -> int:
 
 
 def segment_keys(
-    key: int, episode: int, segments: int, length: int, device: torch.device | str = "cpu"
+    keys: Sequence[int], episode: int, segments: int, length: int, device: torch.device | str = "cpu"
 ) -> tuple[Tensor, Tensor]:
-    """The random words of every segment: int32 round keys ``(rounds, segments)`` and rotations ``(segments,)``."""
-    segment = torch.arange(segments, device=device).repeat(len(_KEY_STREAMS))
-    stream = torch.tensor(_KEY_STREAMS, device=device).repeat_interleave(segments)
+    """The random words of all tensors' segments: int32 round keys ``(rounds, all)`` and rotations ``(all,)``."""
+    low, high = _halves(keys, device)
+    segment = torch.arange(segments, device=device).view(1, 1, -1)
+    stream = torch.tensor(_KEY_STREAMS, device=device).view(-1, 1, 1)
     zero = torch.zeros(1, dtype=torch.int64, device=device)
-    words = torch.stack(philox(key, segment, zero, zero + episode, stream)).reshape(4, len(_KEY_STREAMS), segments)
-    words = words.transpose(0, 1).reshape(-1, segments)
+    words = torch.stack(philox((low, high), segment.expand(1, len(keys), -1), zero, zero + episode, stream))
+    words = words.transpose(0, 1).reshape(-1, len(keys) * segments)
     return words[:_ROUNDS].to(torch.int32), ((words[_ROUNDS] * length) >> 32).to(torch.int32)
+
+
+def _halves(keys: Sequence[int], device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """The lower and upper 32 bits of keys, int64, shape ``(keys, 1)``."""
+    low, high = torch.tensor([[key & 0xFFFFFFFF, key >> 32] for key in keys], dtype=torch.int64).to(device).unbind(1)
+    return low[:, None], high[:, None]
 
 
 def _draw_segments(slots: Tensor, keys: Tensor, offsets: Tensor, length: int) -> Tensor:

@@ -92,7 +92,11 @@ class SparseForm(Form):
         return self.support.positions(self.index)
 
     def redraw(self) -> None:
-        self.index.copy_(self.support.draw(self.episode, self.index.device))
+        self.take(self.support.draw(self.episode, self.index.device))
+
+    def take(self, index: Tensor) -> None:
+        """Takes up the index of the current episode's support."""
+        self.index.copy_(index)
 
     def restart(self) -> None:
         self.anchor.copy_(self.read(self.index))

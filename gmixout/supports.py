@@ -6,14 +6,14 @@ an index needs one number a unit: entries of a segment of rows, whole rows, whol
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from gmixout.kernels.geometry import Geometry
 from gmixout.masks import MaskPlan
-from gmixout.sampling import draw_exact
+from gmixout.sampling import draw_exact_many
 
 
 class Support:
@@ -56,8 +56,7 @@ class Support:
 
     def draw(self, episode: int, device: torch.device | str = "cpu") -> Tensor:
         """The index of an episode's support: numbers of the kept units."""
-        drawn = draw_exact(self.plan.key, episode, self.segments, self.length, self.count, device)
-        return self._units(drawn).to(self.index_dtype)
+        return draw_all([self], episode, device)[0]
 
     def gather(self, dense: Tensor, index: Tensor) -> Tensor:
         """The values on the support, a new tensor of ``shape``, of a contiguous dense one of the weight's shape."""
@@ -130,11 +129,17 @@ class ColumnSupport(Support):
         return (drawn.view(-1, 1) * self.group + within).view(-1)
 
     def gather(self, dense: Tensor, index: Tensor) -> Tensor:
-        return dense.view(self.rows, -1, self.kernel).index_select(1, index).view(self.shape)
+        return self._grouped(dense).index_select(1, self._groups(index)).view(self.shape)
 
     def scatter(self, dense: Tensor, index: Tensor, values: Tensor) -> None:
-        chosen = values.view(self.rows, self.columns, self.kernel)
-        dense.view(self.rows, -1, self.kernel).index_copy_(1, index.long(), chosen)
+        self._grouped(dense).index_copy_(1, self._groups(index).long(), self._grouped(values))
+
+    def _grouped(self, dense: Tensor) -> Tensor:
+        # Neighbours move together: ten times faster than one by one in groups of 16 on a CPU.
+        return dense.view(self.rows, -1, self.group * self.kernel)
+
+    def _groups(self, index: Tensor) -> Tensor:
+        return index if self.group == 1 else index[:: self.group] // self.group
 
 
 class BlockSupport(Support):
@@ -165,6 +170,18 @@ SUPPORTS: Mapping[str, type[Support]] = {
     "column": ColumnSupport,
     "block": BlockSupport,
 }
+
+
+def draw_all(supports: Sequence[Support], episode: int, device: torch.device | str = "cpu") -> list[Tensor]:
+    """`Support.draw` of many weights; those of one size are drawn together."""
+    alike: dict[tuple[int, int, int], list[int]] = {}
+    for number, support in enumerate(supports):
+        alike.setdefault((support.segments, support.length, support.count), []).append(number)
+    found: dict[int, Tensor] = {}
+    for units, numbers in alike.items():
+        drawn = draw_exact_many([supports[number].plan.key for number in numbers], episode, *units, device)
+        found.update(zip(numbers, drawn, strict=True))
+    return [one._units(found[number]).to(one.index_dtype) for number, one in enumerate(supports)]
 
 
 def support_of(plan: MaskPlan) -> Support:

@@ -85,7 +85,7 @@ def test_inclusion_is_uniform_over_seeds_too():
 def test_the_network_permutes_its_whole_domain(length):
     """Each power of two, odd and even numbers of bits, by enumeration."""
     bits = sampling.permutation_bits(length)
-    keys, _ = sampling.segment_keys(KEY, 3, 1, length)
+    keys, _ = sampling.segment_keys([KEY], 3, 1, length)
     image = sampling._feistel(torch.arange(1 << bits, dtype=torch.int32), keys, bits)
     assert torch.equal(image.sort().values, torch.arange(1 << bits, dtype=torch.int32))
 

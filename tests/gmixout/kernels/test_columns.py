@@ -22,9 +22,10 @@ def _fresh_memory_is_nan():
 
 def inputs_of(shape, dtype):
     x = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    # Some too large or too small for half precision, some not numbers.
+    # Some too large or too small for half precision, some not numbers, and ties only after a detour by float32.
     x.view(-1)[::7] *= 1e-6
-    for place, number in enumerate([torch.inf, -torch.inf, 1e30, -0.0, torch.nan, 65519.9, 2.0**-149]):
+    ties = [1 + 2.0**-11 + 2.0**-40, 1 + 2.0**-8 + 2.0**-40]
+    for place, number in enumerate([torch.inf, -torch.inf, 1e30, -0.0, torch.nan, 65519.9, 2.0**-149, *ties]):
         x.view(-1)[place + 1 :: 31] = number
     return x.to(dtype)
 

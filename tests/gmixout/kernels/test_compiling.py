@@ -5,10 +5,12 @@ import os
 import subprocess
 import sys
 
+import pandas as pd
 import pytest
 import torch
 import triton.language as tl
 
+from benchmarks.stored import RESULTS
 from gmixout.kernels import adamw, blocks, columns, compiling, mixing, support
 from gmixout.kernels.compiling import KERNELS, TARGETS
 from gmixout.kernels.geometry import Geometry
@@ -64,6 +66,12 @@ def test_every_kernel_compiles_well():
     wrong = [f"{result['kernel']}, {result['target']}: {'; '.join(complaints(result))}" for result in results
              if complaints(result)]  # fmt: skip
     assert not wrong, "\n".join(wrong)
+
+
+def test_the_stored_table_names_every_kernel_and_target():
+    table = pd.read_csv(RESULTS / "kernel_compilation.csv")
+    assert set(zip(table["kernel"], table["target"], strict=True)) == {(k, t) for k in KERNELS for t in TARGETS}
+    assert (table["spill_bytes"] == 0).all(), "run benchmarks/kernel_compilation.py"
 
 
 def test_interpreted_kernels_and_unknown_names_are_refused():
