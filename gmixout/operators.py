@@ -1,6 +1,6 @@
 """The kernels as operators of torch, so that compiled graphs and exported programs hold each as one opaque call.
 
-Each runs its Triton kernel wherever one is available, so on a CPU only interpreted; `gmixout.ops` decides who is asked.
+`gmixout.ops` decides who is asked. On a CPU they run interpreted, but for `block_gradient`, which has a plain form, too.
 None of them has a derivative: the functions of `gmixout.ops` and `gmixout.compact` call them in their own.
 """
 
@@ -9,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gmixout import reference
 from gmixout.kernels.geometry import KINDS, Geometry
+from gmixout.kernels.launch import is_chosen
 
 _KINDS = tuple(KINDS)
 
@@ -62,10 +64,14 @@ def _(inputs: Tensor, columns: Tensor) -> Tensor:
 
 @torch.library.custom_op("gmixout::block_gradient", mutates_args=())
 def block_gradient(gradient: Tensor, inputs: Tensor, tiles: Tensor, size: int, dtype: torch.dtype) -> Tensor:
-    """The tiles of ``gradientᵀ @ inputs``: see `gmixout.kernels.blocks.block_gradient`."""
-    from gmixout.kernels import blocks
+    """The tiles of ``gradientᵀ @ inputs``, by `gmixout.kernels.blocks` or `gmixout.reference`."""
+    # Triton's interpreter multiplies bfloat16 wrongly, and tensor cores know no float64.
+    has_kernel = inputs.dtype in (torch.float16, torch.float32) or (inputs.is_cuda and inputs.dtype == torch.bfloat16)
+    if has_kernel and is_chosen(inputs):
+        from gmixout.kernels import blocks
 
-    return blocks.block_gradient(gradient, inputs, tiles, size, 1.0, dtype)
+        return blocks.block_gradient(gradient, inputs, tiles, size, 1.0, dtype)
+    return reference.block_gradient(gradient, inputs, tiles, size).to(dtype)
 
 
 @block_gradient.register_fake

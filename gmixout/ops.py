@@ -81,16 +81,8 @@ def block_gradient(gradient: Tensor, inputs: Tensor, index: Tensor, support: Blo
         index: Numbers of the chosen tiles.
         support: Where they lie.
     """
-    size = support.size
-    # Triton's interpreter multiplies bfloat16 wrongly, and kernels for float64 would use no tensor cores either.
-    has_kernel = inputs.dtype in (torch.float16, torch.float32) or (inputs.is_cuda and inputs.dtype == torch.bfloat16)
-    if has_kernel and is_chosen(inputs):
-        return operators.block_gradient(gradient, inputs, index, size, inputs.dtype)
-    tiles = gradient.new_empty(support.shape)
-    for tile, number in zip(tiles, index.tolist(), strict=True):
-        row, column = number // support.across * size, number % support.across * size
-        torch.mm(gradient[:, row : row + size].t(), inputs[:, column : column + size], out=tile)
-    return tiles
+    # An operator without kernels, too: plain torch must read the tiles' numbers, which a compiled graph cannot.
+    return operators.block_gradient(gradient, inputs, index, support.size, inputs.dtype)
 
 
 # One method for forward and context: torch binds the arguments anew at every call where ``setup_context`` is separate,

@@ -72,3 +72,29 @@ def absorb(anchor: Tensor, weight: Tensor, old_weight: float) -> Tensor:
         tensor(1.2500)
     """
     return torch.lerp(weight, anchor, old_weight)
+
+
+def block_gradient(gradient: Tensor, inputs: Tensor, tiles: Tensor, size: int) -> Tensor:
+    r"""Some square tiles of the weight gradient :math:`g^\top x` of a linear layer, each a product of its own.
+
+    Args:
+        gradient: :math:`g`, gradient of the outputs, ``(tokens, outputs)``.
+        inputs: :math:`x`, ``(tokens, inputs)``, same dtype.
+        tiles: Numbers of the tiles, counted row by row.
+        size: Rows and columns of a tile; divides outputs and inputs.
+
+    Returns:
+        ``(tiles, size, size)``.
+
+    Example:
+        >>> g, x = torch.ones(3, 4), torch.arange(12.0).view(3, 4)
+        >>> block_gradient(g, x, torch.tensor([1]), size=2)
+        tensor([[[18., 21.],
+                 [18., 21.]]])
+    """
+    across = inputs.shape[1] // size
+    found = gradient.new_empty(len(tiles), size, size)
+    for tile, number in zip(found, tiles.tolist(), strict=True):
+        row, column = number // across * size, number % across * size
+        torch.mm(gradient[:, row : row + size].t(), inputs[:, column : column + size], out=tile)
+    return found

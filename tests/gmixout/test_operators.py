@@ -44,7 +44,13 @@ CALLS = {
 @pytest.mark.parametrize("name", CALLS)
 def test_every_operator_keeps_torchs_contract(name):
     operator, arguments = CALLS[name]
-    torch.library.opcheck(operator, arguments)
+    with switched("on"):
+        torch.library.opcheck(operator, arguments)
+
+
+def test_tiles_have_a_plain_form_that_is_an_operator_too():
+    with switched("off"):
+        torch.library.opcheck(*CALLS["block_gradient"])
 
 
 def train(choice, settings, steps=5, compiles=False):
