@@ -156,8 +156,8 @@ class KernelBatch(Batch):
 
         self._point()
         settings, episode = self._settings, self.forms[0].episode
+        self._remember()
         for form in self.forms:
-            form.remember()
             form.episode += 1
         support.absorb(self.table, settings.old_anchor_weight(episode))
         resets_here = resets_moments and self._has_moments
@@ -196,6 +196,17 @@ class KernelBatch(Batch):
         )
         self._forget()
         self.is_written = True
+
+    def _remember(self) -> None:
+        if self.table.is_hilo:
+            for form in self.forms:
+                form.remember()
+            return
+        # A product with 1 is a copy that takes one launch for all.
+        values = torch._foreach_mul([form.current_values() for form in self.forms], 1.0)
+        anchors = torch._foreach_mul([form.anchor for form in self.forms], 1.0)
+        for form, *finished in zip(self.forms, values, anchors, strict=True):
+            form.finished = (finished[0], finished[1])
 
     def _follow(self, step: int) -> float | None:
         return self._settings.old_anchor_weight(step) if self._settings.follows_steps else None

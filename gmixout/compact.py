@@ -120,6 +120,8 @@ def _on_support(gradient: Tensor, saved: Tensor, index: Tensor, support: Support
         return _product(gradient.index_select(features, index), saved, features)
     if isinstance(support, BlockSupport):
         return ops.block_gradient(_tokens(gradient, features), _tokens(saved, features), index, support)
+    if gradient.is_cuda:
+        return _product(gradient, saved, features)
     # The few inputs first: twice as fast on a CPU as the other order (4160 tokens, 19 of 192 inputs, 2026-11-24).
     return _product(saved, gradient, features).t().contiguous()
 

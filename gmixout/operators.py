@@ -1,6 +1,6 @@
 """The kernels as operators of torch, so that compiled graphs and exported programs hold each as one opaque call.
 
-`gmixout.ops` decides who is asked. On a CPU they run interpreted, but for `block_gradient`, which has a plain form, too.
+`gmixout.ops` decides who is asked. On a CPU they run interpreted; only `block_gradient` has a plain form as well.
 None of them has a derivative: the functions of `gmixout.ops` and `gmixout.compact` call them in their own.
 """
 

@@ -42,6 +42,7 @@ class AdamW(torch.optim.AdamW):
         weight_decay: Decoupled weight decay, from 0. Pulls towards ``settings.decay_to``.
         parameters: What to train, parameters or groups such as `GMixout.parameter_groups`; default all of the method's.
         maximize: Whether to climb.
+        capturable: Whether steps may be captured in a CUDA graph, which then keeps the learning rate of its capture.
 
     Example:
         >>> from gmixout import GMixout, Settings
@@ -63,17 +64,18 @@ class AdamW(torch.optim.AdamW):
         *,
         parameters: ParamsT | None = None,
         maximize: bool = False,
+        capturable: bool = False,
     ) -> None:
         self._method: Steppable | None = None
         chosen = list(method.parameters()) if parameters is None else parameters
         options: dict[str, Any] = {"lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(chosen, **options, maximize=maximize, fused=True)
+        super().__init__(chosen, **options, maximize=maximize, capturable=capturable, fused=True)
         # Gradients that a scaler has scaled must be unscaled before the kernel sees them.
         self._step_supports_amp_scaling = False
         self._method = method
         method.bind(self)
         # Another optimiser over the same groups and state: a step of this one's own class would run its hooks twice.
-        self._rest = torch.optim.AdamW([torch.zeros(1)], fused=True)
+        self._rest = torch.optim.AdamW([torch.zeros(1)])
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         """Adds a group, as in torch."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis import levers, printing, records, tables
+from benchmarks import bars, stored, summary
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
@@ -44,3 +45,8 @@ def test_its_figures_are_drawn_from_the_stored_records():
     assert len(drawn) == 6
     for path in drawn:
         assert path.read_text().startswith(f"# records sha256:{fingerprint}\n")
+
+
+def test_its_costs_are_those_that_were_measured():
+    for line in summary.lines(stored.RESULTS):
+        assert line in TEXT

@@ -157,3 +157,45 @@ def test_hooks_run_once_a_step():
     torch.optim.AdamW([torch.zeros(1)])
     optimizer.step()
     assert calls == [1]
+
+
+@pytest.mark.parametrize("choice", ["on", "off"])
+@pytest.mark.parametrize("storage", ["plain", "hilo"])
+def test_a_redraw_moves_no_tensor(choice, storage):
+    with switched(choice):
+        method = GMixout(network(), Settings(sparsity=0.5, resample_every=2, storage=storage), masked=MASKED)
+        optimizer = AdamW(method)
+
+        def pointers():
+            tensors = [tensor for form in method.forms for tensor in form.tensors().values() if tensor is not None]
+            return [t.data_ptr() for state in optimizer.state.values() for t in state.values()] + [
+                tensor.data_ptr() for tensor in tensors
+            ]
+
+        seen = set()
+        for _ in range(4):
+            method.model(torch.ones(2, 64)).square().mean().backward()
+            optimizer.step()
+            method.step(optimizer)
+            seen.add(tuple(pointers()))
+        assert method.episode == 2
+        assert len(seen) == 1
+
+
+@pytest.mark.parametrize("choice", ["on", "off"])
+def test_a_gradient_scaler_changes_nothing(choice):
+    ends = []
+    with switched(choice):
+        for is_scaled in (False, True):
+            method = GMixout(network(), Settings(sparsity=0.5, resample_every=2), masked=MASKED)
+            optimizer = AdamW(method, lr=1e-2)
+            scaler = torch.amp.GradScaler("cpu", init_scale=1024.0, enabled=is_scaled)
+            for step in range(3):
+                inputs = torch.randn(4, 64, generator=torch.Generator().manual_seed(step))
+                scaler.scale(method.model(inputs).square().mean()).backward()
+                scaler.step(optimizer)
+                scaler.update()
+                method.step(optimizer)
+                optimizer.zero_grad()
+            ends.append(list(method.merge().parameters()))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(*ends, strict=True))
