@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis import levers, printing, records, tables
-from benchmarks import bars, stored, summary
+from benchmarks import stored, summary
 
 ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

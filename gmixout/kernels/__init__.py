@@ -1,4 +1,4 @@
 """The method's arithmetic in Triton. Every kernel has a twin in plain torch elsewhere, which is the law.
 
-Nothing here is imported until a tensor can use it, so the package works where Triton is missing.
+Until a tensor can use a kernel only `launch` and `geometry` are imported, which work where Triton is missing.
 """
