@@ -1,6 +1,7 @@
 """What every model of a cell answers on every split: the reported one, the members, the WiSE-FT curve."""
 
 import copy
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -11,9 +12,13 @@ from studies.costs import plain_splits, split_names
 from studies.evaluate import logits
 from studies.failures import Diverged
 from studies.frames import Logits, Outputs
-from studies.methods import Method
+from studies.methods import Member, Method
 from studies.methods.wise import interpolate
+from studies.recipe import robust_accuracy
 from studies.settings import CellSettings
+
+ATTACK_SEED = 0
+"""Of the attack's random starts: the same for every model."""
 
 
 def answer(
@@ -41,37 +46,83 @@ def answer(
     Raises:
         Diverged: If a model's logits are not finite.
     """
-    splits = [name for name in split_names(benchmark) if name != "train"]
-    plain = plain_splits(splits)
-    everywhere = splits if cell.evaluation.corruptions else plain
+    asked = Questions(cell, benchmark, after_batch, device)
+    members = [asked.member(model, member) for member in method.members()]
+    fresh = [asked.member(model, member) for member in method.fresh_members(cell.evaluation.fresh_members)]
+    # A merged model is a plain module: what is evaluated is what anyone would load.
+    found = asked.weights(pretrained, reported)
+    return dataclasses.replace(found, members=tuple(members), fresh=tuple(fresh))
 
-    def ask(of: nn.Module, names: list[str]) -> Logits:
-        found = {name: logits(of, benchmark.load(name).images, device, after_batch) for name in names}
+
+class Questions:
+    """The splits that a cell's models answer on.
+
+    Args:
+        cell: Says which WiSE-FT coefficients and which attack there are, and whether corruptions count.
+        benchmark: Gives images and labels.
+        after_batch: Called with the number of images just done; may raise to stop.
+        device: Where the models live.
+    """
+
+    def __init__(
+        self, cell: CellSettings, benchmark: Benchmark, after_batch: Callable[[int], None], device: str = "cpu"
+    ) -> None:
+        self._cell, self._benchmark, self._after_batch, self._device = cell, benchmark, after_batch, device
+        splits = [name for name in split_names(benchmark) if name != "train"]
+        self.plain = plain_splits(splits)
+        self.everywhere = splits if cell.evaluation.corruptions else self.plain
+
+    def member(self, model: nn.Module, member: Member) -> Logits:
+        """What a member answers on all splits but the corrupted ones.
+
+        Raises:
+            Diverged: If its logits are not finite.
+        """
+        with member.weights():
+            return self._ask(model, self.plain)
+
+    def weights(self, pretrained: nn.Module, reported: dict[str, Tensor]) -> Outputs:
+        """What the model with these weights answers everywhere, with its WiSE-FT curve and its robust accuracy.
+
+        Args:
+            pretrained: The model before fine-tuning; not changed.
+            reported: Weights to evaluate.
+
+        Raises:
+            Diverged: If a model's logits are not finite.
+        """
+        evaluation = self._cell.evaluation
+        merged = copy.deepcopy(pretrained)
+        base = pretrained.state_dict()
+        merged.load_state_dict(reported)
+        found = self._ask(merged, self.everywhere)
+        numbers = distances(base, reported)
+        scores = {}
+        if evaluation.attack is not None:
+            test = self._benchmark.load("id_test")
+            scores["robust_accuracy_score"] = robust_accuracy(
+                merged, test.images, test.labels, evaluation.attack, ATTACK_SEED, self._device
+            )
+        wise = {}
+        for alpha in evaluation.wise_alphas:
+            merged.load_state_dict(interpolate(base, reported, alpha))
+            wise[alpha] = self._ask(merged, self.plain)
+        return Outputs(
+            labels={name: self._benchmark.load(name).labels for name in self.everywhere},
+            groups=self._benchmark.groups,
+            reported=found,
+            wise=wise,
+            numbers=numbers,
+            id_test_scores=scores,
+        )
+
+    def _ask(self, model: nn.Module, names: list[str]) -> Logits:
+        found = {
+            name: logits(model, self._benchmark.load(name).images, self._device, self._after_batch) for name in names
+        }
         if wrong := [name for name, values in found.items() if not np.isfinite(values).all()]:
             raise Diverged(f"the trained model's logits are not finite on {wrong[0]}")
         return found
-
-    members = []
-    for member in method.members():
-        with member.weights():
-            members.append(ask(model, plain))
-    # A merged model is a plain module: what is evaluated is what anyone would load.
-    merged = copy.deepcopy(pretrained)
-    base = pretrained.state_dict()
-    merged.load_state_dict(reported)
-    found = ask(merged, everywhere)
-    wise = {}
-    for alpha in cell.evaluation.wise_alphas:
-        merged.load_state_dict(interpolate(base, reported, alpha))
-        wise[alpha] = ask(merged, plain)
-    return Outputs(
-        labels={name: benchmark.load(name).labels for name in everywhere},
-        groups=benchmark.groups,
-        reported=found,
-        members=tuple(members),
-        wise=wise,
-        distances=distances(base, reported),
-    )
 
 
 def distances(pretrained: dict[str, Tensor], reported: dict[str, Tensor]) -> dict[str, float]:

@@ -2,32 +2,37 @@
 
 import copy
 import time
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
-from torch import nn
+import safetensors.torch
+from torch import Tensor, nn
 
 from analysis.accuracy import accuracy_score, cross_entropy_error
 from analysis.records import write
 from gmixout.accounting import fingerprint
 from studies import backbones, benchmarks, provenance
-from studies.answers import answer
+from studies.answers import Questions, answer
 from studies.atomic import write_atomically, write_text
 from studies.benchmarks.benchmark import Benchmark
+from studies.checkpoint import Checkpointing, Progress
+from studies.combinations import SOUPS, Ingredient, average, ensemble
 from studies.costs import split_sizes
+from studies.evaluate import logits
 from studies.failures import BadData
 from studies.frames import Outputs, cell_row, records
 from studies.lease import Lease
 from studies.meter import Listener, Meter
-from studies.methods import METHODS, Method
+from studies.methods import Method, attach
 from studies.settings import CellSettings
+from studies.sources import LOGITS, SUMMED, WEIGHTS, read_sources
 from studies.store import CHECKPOINT, TABLES, CellFolder
-from studies.train import Checkpointing, Examples, Progress, deterministic, train
+from studies.train import Examples, deterministic, train
 
-LOGITS = "logits.safetensors"
 MEMBERS = "members.safetensors"
 WEIGHTS_HASH = "weights.sha256"
 """Of the reported weights, bit for bit: equal in two runs of a cell on one machine, however often they were killed."""
@@ -66,36 +71,118 @@ def run_cell(
     benchmark = _benchmark(cell.benchmark, cell.manifest)
     meter = Meter(cell, split_sizes(benchmark), listener)
     pretrained = _pretrained(cell.backbone, cell.pretrain_seed, device)
+    if cell.sources:
+        result = _built(cell, folder, benchmark, pretrained, meter, device)
+    else:
+        result = _trained(cell, folder, benchmark, pretrained, meter, checkpoint_every_s, device)
+    row = cell_row(
+        cell,
+        "done",
+        # Training counts over all attempts; the rest is this attempt's.
+        wall_time_s=result.earlier_s + time.monotonic() - started_at,
+        peak_memory_bytes=provenance.peak_memory_bytes(),
+        **result.facts,
+        **provenance.columns(device),
+    )
+    lease.check()
+    files = _write_arrays(folder, result.outputs)
+    if result.weights is not None:
+        write_text(folder.path / WEIGHTS_HASH, fingerprint(result.weights) + "\n")
+        files.append(WEIGHTS_HASH)
+        if cell.evaluation.keep_weights:
+            kept = {name: tensor.detach().cpu().contiguous() for name, tensor in result.weights.items()}
+            write_atomically(folder.path / WEIGHTS, lambda file: file.write(safetensors.torch.save(kept)))
+            files.append(WEIGHTS)
+    write(records(row, result.outputs, result.curve), folder.path)
+    lease.check()
+    folder.finish([*files, *TABLES])
+    return _scalars(result.outputs, row)
+
+
+@dataclass(frozen=True)
+class _Result:
+    """What a cell came to: answers, weights if it has one set of them, facts for its row, and seconds not counted."""
+
+    outputs: Outputs
+    weights: dict[str, Tensor] | None
+    facts: dict[str, Any]
+    curve: list[tuple[int, str, float]] = field(default_factory=list)
+    earlier_s: float = 0.0
+
+
+def _trained(
+    cell: CellSettings,
+    folder: CellFolder,
+    benchmark: Benchmark,
+    pretrained: nn.Module,
+    meter: Meter,
+    checkpoint_every_s: float,
+    device: str,
+) -> _Result:
     model = copy.deepcopy(pretrained)
-    method = METHODS[cell.method](model, cell)
+    method = attach(model, cell)
     training_at = time.monotonic()
     progress = _train(cell, benchmark, model, method, folder, meter, checkpoint_every_s, device)
-    trained_at = time.monotonic()
+    own_s = time.monotonic() - training_at
     reported = progress.best_weights or method.reported_weights()
     with deterministic(cell.seed, device):
         outputs = answer(cell, benchmark, pretrained, model, method, reported, meter.images, device)
     counts = method.accounting()
-    row = cell_row(
-        cell,
-        "done",
-        trained_per_episode=counts.trained_per_episode,
-        touched_over_run=counts.touched_over_run,
-        total_parameters=counts.total,
-        subnetworks=counts.subnetworks,
-        member_kind=method.member_kind if outputs.members else "none",
-        # Training counts over all attempts; the rest is this attempt's.
-        wall_time_s=progress.train_time_s + (time.monotonic() - trained_at) + (training_at - started_at),
-        train_time_s=progress.train_time_s,
-        peak_memory_bytes=provenance.peak_memory_bytes(),
-        **provenance.columns(device),
-    )
-    lease.check()
-    files = _write_arrays(folder, outputs)
-    write_text(folder.path / WEIGHTS_HASH, fingerprint(reported) + "\n")
-    write(records(row, outputs, progress.curve), folder.path)
-    lease.check()
-    folder.finish([*files, WEIGHTS_HASH, *TABLES])
-    return _scalars(outputs, row)
+    facts = {
+        "trained_per_episode": counts.trained_per_episode,
+        "touched_over_run": counts.touched_over_run,
+        "total_parameters": counts.total,
+        "subnetworks": counts.subnetworks,
+        "member_kind": method.member_kind if outputs.members else "none",
+        "train_time_s": progress.train_time_s,
+        "training_flops": progress.training_flops,
+        "training_steps": progress.step,
+        "stored_floats": progress.stored_floats or counts.total,
+        "inference_passes": 1,
+    }
+    return _Result(outputs, reported, facts, progress.curve, progress.train_time_s - own_s)
+
+
+def _built(
+    cell: CellSettings,
+    folder: CellFolder,
+    benchmark: Benchmark,
+    pretrained: nn.Module,
+    meter: Meter,
+    device: str,
+) -> _Result:
+    sources = read_sources(cell, folder)
+    validation = benchmark.load("id_val")
+    asked = Questions(cell, benchmark, meter.images, device)
+    members = tuple({split: source.logits[split] for split in asked.plain} for source in sources)
+    total = int(sources[0].facts["total_parameters"])
+    # Each run is a full fine-tuning run, and they are trained one after another.
+    facts: dict[str, Any] = {name: sum(source.facts[name] for source in sources) for name in SUMMED}
+    facts |= {"stored_floats": max(source.facts["stored_floats"] for source in sources), "total_parameters": total}
+    facts |= {"trained_per_episode": total, "touched_over_run": total, "member_kind": "runs"}
+    if cell.method not in SOUPS:
+        facts |= {"inference_passes": len(sources), "subnetworks": len(sources)}
+        labels = {name: benchmark.load(name).labels for name in asked.everywhere}
+        found = ensemble([{split: source.logits[split] for split in asked.everywhere} for source in sources])
+        numbers = {"pool_size": float(len(sources))}
+        return _Result(Outputs(labels, benchmark.groups, found, members, numbers=numbers), None, facts)
+    merged = copy.deepcopy(pretrained)
+
+    def score(weights: dict[str, Tensor]) -> float:
+        merged.load_state_dict(weights)
+        return accuracy_score(logits(merged, validation.images, device), validation.labels)
+
+    with deterministic(cell.seed, device):
+        pool = [
+            Ingredient(source.identity, accuracy_score(source.logits["id_val"], validation.labels), source.weights)
+            for source in sources
+        ]
+        taken = SOUPS[cell.method](pool, score)
+        reported = average([one.weights for one in taken])
+        outputs = asked.weights(pretrained, reported)
+    numbers = {**outputs.numbers, "pool_size": float(len(pool)), "soup_size": float(len(taken))}
+    facts |= {"inference_passes": 1, "subnetworks": len(taken)}
+    return _Result(replace(outputs, members=members, numbers=numbers), reported, facts)
 
 
 @lru_cache(maxsize=2)
@@ -138,6 +225,7 @@ def _train(
         Checkpointing(folder.path / CHECKPOINT, checkpoint_every_s, meter.should_stop),
         meter.step,
         device,
+        len(benchmark.classes),
     )
 
 
@@ -147,9 +235,13 @@ def _write_arrays(folder: CellFolder, outputs: Outputs) -> list[str]:
     for alpha, answers in outputs.wise.items():
         arrays |= {f"wise/{alpha:g}/{name}": found for name, found in answers.items()}
     write_atomically(folder.path / LOGITS, lambda file: file.write(safetensors.numpy.save(arrays)))
-    if not outputs.members:
+    if not outputs.members and not outputs.fresh:
         return [LOGITS]
-    members = {f"logits/{name}": np.stack([member[name] for member in outputs.members]) for name in outputs.members[0]}
+    members = {
+        f"logits/{name}": np.stack([one[name] for one in outputs.members]) for name in (outputs.members or ({},))[0]
+    }
+    if outputs.fresh:
+        members |= {f"fresh/{name}": np.stack([one[name] for one in outputs.fresh]) for name in outputs.fresh[0]}
     write_atomically(folder.path / MEMBERS, lambda file: file.write(safetensors.numpy.save(members)))
     return [LOGITS, MEMBERS]
 

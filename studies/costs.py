@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from studies.benchmarks.benchmark import Benchmark
-from studies.settings import CellSettings
+from studies.settings import CellSettings, traits_of
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class Rates:
     """Seconds a unit of work takes; the defaults are one core of a small machine, until something was measured.
 
     Attributes:
-        step_s: Seconds an optimiser step, by method.
-        episode_s: Seconds a new mask takes, by method.
+        step_s: Seconds an optimiser step, by method as tables name it.
+        episode_s: Seconds a new mask takes, likewise.
         image_s: Seconds to evaluate an image.
         cell_s: Seconds a cell takes besides: files and metrics.
     """
@@ -66,15 +66,30 @@ def work_of(cell: CellSettings, sizes: Mapping[str, int]) -> Work:
     """
     plain = sum(sizes[name] for name in plain_splits(sizes))
     corrupted = sum(size for name, size in sizes.items() if name.startswith("corruption/"))
-    models = 1 + cell.evaluation.members + len(cell.evaluation.wise_alphas)
-    images = plain * models + (corrupted if cell.evaluation.corruptions else 0)
+    evaluation = cell.evaluation
+    models = 1 + evaluation.members + evaluation.fresh_members + len(evaluation.wise_alphas)
+    images = plain * models + (corrupted if evaluation.corruptions else 0)
+    if evaluation.attack is not None:
+        # A step of the attack is a forward and a backward pass: about three images' worth.
+        attacked = min(evaluation.attack.examples, sizes["id_test"])
+        images += 3 * attacked * evaluation.attack.steps * evaluation.attack.restarts * len(evaluation.attack.losses)
+    if cell.sources:
+        # Soups are chosen on ID validation; an ensemble's answers are its runs' own.
+        has_weights = traits_of(cell.method).has_weights
+        return Work(0, 0, images if has_weights else 0, sizes["id_val"] * len(cell.sources) if has_weights else 0)
     every = cell.training.validate_every if cell.training is not None else None
     validations = sizes["id_val"] * math.ceil(cell.steps / every) if every else 0
     period = cell.levers.get("resample_every") or math.inf
     return Work(cell.steps, 0 if math.isinf(period) else int(cell.steps / period), images, validations)
 
 
-def seconds(work: Work, method: str, rates: Rates = Rates()) -> float:
-    """Seconds that a cell's work takes on one core."""
-    training = work.steps * rates.step_s.get(method, 0.012) + work.episodes * rates.episode_s.get(method, 0.005)
+def seconds(work: Work, listed_as: str, rates: Rates = Rates()) -> float:
+    """Seconds that a cell's work takes on one core.
+
+    Args:
+        work: From :func:`work_of`.
+        listed_as: The cell's method as tables name it.
+        rates: Seconds a unit of work.
+    """
+    training = work.steps * rates.step_s.get(listed_as, 0.014) + work.episodes * rates.episode_s.get(listed_as, 0.005)
     return training + (work.images + work.validations) * rates.image_s + rates.cell_s

@@ -54,8 +54,3 @@ def logits(
     finally:
         model.train(was_training)
     return np.concatenate(parts)
-
-
-def accuracy(model: nn.Module, images: npt.NDArray[np.uint8], labels: npt.NDArray[np.int64], device: str) -> float:
-    """Fraction of images whose largest logit is the label's; used on ID validation images while training."""
-    return float((logits(model, images, device).argmax(axis=1) == labels).mean())

@@ -8,15 +8,14 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from studies import benchmarks
 from studies.backbones import BACKBONES
 from studies.costs import Rates, seconds, split_sizes, work_of
-from studies.evaluate import logits, to_input
-from studies.methods import METHODS
+from studies.evaluate import logits
+from studies.methods import attach
 from studies.settings import CellSettings
-from studies.train import deterministic
+from studies.train import Examples, deterministic, train
 
 STEPS = 8
 IMAGES = 500
@@ -52,7 +51,7 @@ def forecast(cells: Sequence[CellSettings], workers: int) -> Forecast:
         if cell.backbone not in rates:
             rates[cell.backbone] = calibrate([other for other in cells if other.backbone == cell.backbone])
         sizes = split_sizes(benchmarks.load(cell.benchmark))
-        found[cell.identity] = seconds(work_of(cell, sizes), cell.method, rates[cell.backbone])
+        found[cell.identity] = seconds(work_of(cell, sizes), cell.listed_as, rates[cell.backbone])
     return Forecast(found, sum(found.values()) / workers, workers)
 
 
@@ -67,17 +66,18 @@ def calibrate(cells: Iterable[CellSettings]) -> Rates:
     episode_s: dict[str, float] = {}
     with deterministic(0), torch.random.fork_rng(devices=[]):
         fresh = BACKBONES[cells[0].backbone].build().eval()
-        images = benchmarks.load(cells[0].benchmark).load("train").images
-        for method in {cell.method for cell in cells if cell.training is not None}:
-            own = [cell for cell in cells if cell.method == method]
+        split = benchmarks.load(cells[0].benchmark).load("train")
+        training = Examples(split.images, split.labels)
+        for name in sorted({cell.listed_as for cell in cells if cell.training is not None}):
+            own = [cell for cell in cells if cell.listed_as == name and cell.training is not None]
             rare = max(own, key=_period)
             often = min(own, key=_period)
-            step_s[method] = _step_s(fresh, rare, images)
+            step_s[name] = _step_s(fresh, rare, training)
             each_s = 0.0
             if math.isfinite(_period(often)):
-                each_s = (_step_s(fresh, often, images) - step_s[method]) * _period(often)
+                each_s = (_step_s(fresh, often, training) - step_s[name]) * _period(often)
             # Of two noisy numbers the difference may come out negative.
-            episode_s[method] = max(0.0, each_s)
+            episode_s[name] = max(0.0, each_s)
         some = benchmarks.load(cells[0].benchmark).load("id_test").images[:IMAGES]
         logits(fresh, some[:50])
         started_at = time.process_time()
@@ -90,21 +90,22 @@ def _period(cell: CellSettings) -> float:
     return float(cell.levers.get("resample_every") or math.inf)
 
 
-def _step_s(fresh: nn.Module, cell: CellSettings, images: object) -> float:
-    model = copy.deepcopy(fresh)
-    method = METHODS[cell.method](model, cell)
+def _step_s(fresh: nn.Module, cell: CellSettings, training: Examples) -> float:
     assert cell.training is not None
-    optimizer = torch.optim.AdamW(method.parameter_groups(cell.training.weight_decay), lr=1e-6, fused=True)
-    batch = to_input(images[: cell.training.batch_size])  # type: ignore[index]
-    labels = torch.zeros(len(batch), dtype=torch.int64)
     # Whole episodes, if short, so that each timed step carries its share of the resampling.
     steps = max(STEPS, int(_period(cell))) if _period(cell) <= 4 * STEPS else STEPS
-    model.train()
-    for step in range(2 + steps):
-        if step == 2:
-            started_at = time.process_time()
-        optimizer.zero_grad(set_to_none=True)
-        functional.cross_entropy(model(batch), labels).backward()
-        optimizer.step()
-        method.after_step(optimizer)
-    return (time.process_time() - started_at) / steps
+    schedule = cell.training.model_copy(update={"steps": 2 + steps, "validate_every": None, "warmup_steps": 0})
+    model = copy.deepcopy(fresh)
+    times: list[float] = []
+    method = attach(model, cell.model_copy(update={"training": schedule}))
+    train(
+        model,
+        method,
+        training,
+        training,
+        schedule.model_copy(update={"checkpoint_selection": "last"}),
+        1e-6,
+        cell.seed,
+        after_step=lambda step: times.append(time.process_time()),
+    )
+    return (times[-1] - times[1]) / steps

@@ -1,5 +1,6 @@
 """One cell's arrays to its four record tables. The numbers are `analysis`'s; here they are only put in rows."""
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.accuracy import accuracy_score, correct, cross_entropy_error, group_accuracy_score
-from analysis.calibration import calibration_error
+from analysis.accuracy import accuracy_score, correct, group_accuracy_score
+from analysis.calibration import calibration_scores
 from analysis.diversity import diversity_scores, ensemble_log_probabilities
 from analysis.records import Records, cells_frame, curves_frame, examples_frame, metrics_frame, pack, write
 from studies import provenance
@@ -31,16 +32,20 @@ class Outputs:
         groups: Classes of each group (many, medium, few); empty where training is balanced.
         reported: The reported model's logits.
         members: Each member's logits, oldest first.
+        fresh: Logits of sub-networks of masks drawn anew.
         wise: Logits of the WiSE-FT models by alpha.
-        distances: Numbers that belong to the weights, not to a split.
+        numbers: Numbers that belong to the weights, not to a split.
+        id_test_scores: Further scores of the reported model on ``id_test``.
     """
 
     labels: Mapping[str, npt.NDArray[np.int64]]
     groups: Mapping[str, tuple[int, ...]]
     reported: Logits
     members: tuple[Logits, ...] = ()
+    fresh: tuple[Logits, ...] = ()
     wise: Mapping[float, Logits] = field(default_factory=dict)
-    distances: Mapping[str, float] = field(default_factory=dict)
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    id_test_scores: Mapping[str, float] = field(default_factory=dict)
 
 
 def cell_row(cell: CellSettings, status: str, failure: str = "", **facts: Any) -> Row:
@@ -57,13 +62,15 @@ def cell_row(cell: CellSettings, status: str, failure: str = "", **facts: Any) -
         "benchmark": cell.benchmark,
         "backbone": cell.backbone,
         "pretrain_seed": cell.pretrain_seed,
-        "method": cell.method,
+        "method": cell.listed_as,
         "seed": cell.seed,
         "learning_rate": cell.learning_rate,
         "steps": cell.steps,
         "batch_size": cell.training.batch_size if cell.training else 0,
         "weight_decay": cell.training.weight_decay if cell.training else None,
         **cell.levers,
+        "options": _text(cell.options),
+        "recipe": _text(cell.training.recipe.model_dump(exclude_defaults=True) if cell.training else {}),
         "settings": cell.canonical,
         "status": status,
         "failure": failure,
@@ -112,42 +119,41 @@ def write_failure(cell: CellSettings, folder: CellFolder, failure: Failure, devi
 
 def metric_rows(outputs: Outputs) -> Iterator[Row]:
     """Every number of a cell, without the cell's name."""
-    for name, value in outputs.distances.items():
+    for name, value in outputs.numbers.items():
         yield {"weights": "reported", "metric": name, "value": value}
+    yield from _rows({"weights": "reported"}, "id_test", outputs.id_test_scores, len(outputs.labels["id_test"]))
     yield from _model_rows({"weights": "reported"}, outputs.reported, outputs)
     for alpha, logits in outputs.wise.items():
         yield from _model_rows({"weights": "wise", "alpha": alpha}, logits, outputs)
     for number, logits in enumerate(outputs.members):
         yield from _model_rows({"weights": "member", "member": number}, logits, outputs)
     if len(outputs.members) >= 2:
-        yield from _ensemble_rows(outputs)
+        yield from _ensemble_rows("members", "ensemble", outputs.members, outputs)
+    if len(outputs.fresh) >= 2:
+        yield from _ensemble_rows("fresh_members", "fresh_ensemble", outputs.fresh, outputs)
 
 
 def _model_rows(about: Row, logits: Logits, outputs: Outputs) -> Iterator[Row]:
     for split, values in logits.items():
         labels = outputs.labels[split]
-        scores = {
-            "accuracy_score": accuracy_score(values, labels),
-            "cross_entropy_error": cross_entropy_error(values, labels),
-            "calibration_error": calibration_error(values, labels),
-        }
+        scores = {"accuracy_score": accuracy_score(values, labels), **calibration_scores(values, labels)}
         for group, classes in outputs.groups.items():
             scores[f"accuracy_{group}_score"] = group_accuracy_score(values, labels, classes)
         yield from _rows(about, split, scores, len(labels))
 
 
-def _ensemble_rows(outputs: Outputs) -> Iterator[Row]:
-    for split in outputs.members[0]:
+def _ensemble_rows(pairs: str, whole: str, members: tuple[Logits, ...], outputs: Outputs) -> Iterator[Row]:
+    for split in members[0]:
         labels = outputs.labels[split]
-        stacked = np.stack([member[split] for member in outputs.members])
-        yield from _rows({"weights": "members"}, split, diversity_scores(stacked, labels), len(labels))
+        stacked = np.stack([member[split] for member in members])
+        yield from _rows({"weights": pairs}, split, diversity_scores(stacked, labels), len(labels))
         ensemble = ensemble_log_probabilities(stacked)
-        scores = {
-            "accuracy_score": accuracy_score(ensemble, labels),
-            "cross_entropy_error": cross_entropy_error(ensemble, labels),
-            "calibration_error": calibration_error(ensemble, labels),
-        }
-        yield from _rows({"weights": "ensemble"}, split, scores, len(labels))
+        scores = {"accuracy_score": accuracy_score(ensemble, labels), **calibration_scores(ensemble, labels)}
+        yield from _rows({"weights": whole}, split, scores, len(labels))
+
+
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, separators=(",", ":")) if settings else ""
 
 
 def _rows(about: Row, split: str, scores: Mapping[str, float], examples: int) -> Iterator[Row]:

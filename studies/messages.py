@@ -20,6 +20,7 @@ class Task:
         checkpoint_every_s: Seconds between checkpoints.
         device: Where to run.
         stale_after_s: Silence after which a lease may be taken over, in seconds.
+        plugins: Files with users' own methods.
     """
 
     canonical: str
@@ -27,6 +28,7 @@ class Task:
     checkpoint_every_s: float
     device: str
     stale_after_s: float
+    plugins: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ class Meter:
     def __init__(self, cell: CellSettings, sizes: Mapping[str, int], listener: Listener) -> None:
         self._work = work_of(cell, sizes)
         evaluating_s = self._work.images * Rates().image_s
-        self._training_part = 1 - evaluating_s / seconds(self._work, cell.method)
+        self._training_part = 1 - evaluating_s / seconds(self._work, cell.listed_as)
         self._listener = listener
         self._images = 0
 
@@ -51,7 +51,9 @@ class Meter:
             Stopped: If asked to stop; a trained model's checkpoint is there.
         """
         self._images += more
-        fraction = self._training_part + (1 - self._training_part) * self._images / self._work.images
-        self._listener.move(Moving("evaluating", self._images, self._work.images, min(1.0, fraction)))
+        fraction = self._training_part + (1 - self._training_part) * self._images / max(1, self._work.images)
+        self._listener.move(
+            Moving("evaluating", self._images, max(self._images, self._work.images), min(1.0, fraction))
+        )
         if self.should_stop():
             raise Stopped("stopped while evaluating")

@@ -51,7 +51,7 @@ class Opened:
     def work(self) -> dict[str, float]:
         """Seconds of every cell on one core of a small machine: a measure for progress."""
         sizes = split_sizes(benchmarks.load(self.study.benchmark))
-        return {cell.identity: seconds(work_of(cell, sizes), cell.method) for cell in self.cells}
+        return {cell.identity: seconds(work_of(cell, sizes), cell.listed_as) for cell in self.cells}
 
     def folder(self, cell: CellSettings) -> CellFolder:
         """The folder of a cell."""

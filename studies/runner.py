@@ -5,6 +5,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 
 from studies.failures import DISK_FULL, PREEMPTED, RETRIED, Failure, sort_failure
@@ -55,6 +56,7 @@ class Runner:
         display: Where progress is shown.
         workers: Number of processes.
         stale_after_s: Silence after which another process's lease may be taken, in seconds.
+        plugins: Files with users' own methods.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Runner:
         display: Display,
         workers: int,
         stale_after_s: float = STALE_AFTER_S,
+        plugins: tuple[Path, ...] = (),
     ) -> None:
         self._store, self._plan, self._display = store, plan, display
         self._cells = {cell.identity: cell for cell in cells}
@@ -74,6 +77,8 @@ class Runner:
         self._execution = execution
         self._workers = workers
         self._stale_after_s = stale_after_s
+        self._plugins = plugins
+        self._unready: list[str] = []
         self._running: dict[int, str] = {}
         self._fractions: dict[int, float] = {}
         self._attempts: dict[str, int] = {}
@@ -135,6 +140,7 @@ class Runner:
                 self._execution.checkpoint_every_s,
                 self._execution.device,
                 self._stale_after_s,
+                self._plugins,
             )
             self._running[slot.number] = identity
             self._fractions[slot.number] = 0.0
@@ -146,21 +152,33 @@ class Runner:
                 continue
 
     def _next(self) -> str | None:
+        for unready in self._unready:
+            if self._is_ready(unready):
+                self._unready.remove(unready)
+                return unready
         while (identity := self._plan.next()) is not None:
-            if identity in self._open:
+            if identity not in self._open:
+                self._plan.fail(identity, "done elsewhere")
+            elif self._is_ready(identity):
                 return identity
-            self._plan.fail(identity, "done elsewhere")
+            else:
+                # Taken from the queue all the same: it is at hand as soon as its sources are done.
+                self._unready.append(identity)
         # The queue may have lost a cell to another run of the study that gave it back; the folders know.
         for identity in list(self._open):
-            if identity in self._running.values():
+            if identity in self._running.values() or identity in self._unready:
                 continue
             folder = self._store.cell(identity)
             state = folder.state(self._stale_after_s)
             if state is State.DONE or (state is State.FAILED and not folder.may_run()):
                 self._settle(identity)
-            elif state is not State.RUNNING:
+            elif state is not State.RUNNING and self._is_ready(identity):
                 return identity
         return None
+
+    def _is_ready(self, identity: str) -> bool:
+        """Whether nothing that a cell is built from is still to come; what failed for good is the cell's to say."""
+        return not any(source in self._open for source in self._cells[identity].sources)
 
     def _settle(self, identity: str) -> None:
         self._open.pop(identity, None)

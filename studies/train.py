@@ -4,21 +4,25 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+from torch.optim import Optimizer
 
-from studies.atomic import write_atomically
-from studies.evaluate import accuracy, to_input
+from analysis.accuracy import accuracy_score, cross_entropy_error
+from studies import checkpoint
+from studies.checkpoint import NEVER, Checkpointing, Progress
+from studies.evaluate import logits, to_input
 from studies.failures import Diverged, Stopped
+from studies.flops import FlopCounter
 from studies.methods.method import Method
 from studies.order import batch_indices
+from studies.recipe import Additions
+from studies.schedule import Span, spans
 from studies.settings.training import Schedule
 
 CURVE_POINTS = 50
@@ -33,44 +37,6 @@ class Examples:
     labels: npt.NDArray[np.int64]
 
 
-@dataclass
-class Progress:
-    """What a run knows besides weights and optimiser: all of it is in the checkpoint.
-
-    Attributes:
-        step: Steps taken.
-        curve: Rows (step, metric, value).
-        loss_sum: Sum of the losses since the last row of the curve.
-        loss_count: Number of losses in that sum.
-        best_score: Best ID validation accuracy so far, for ``checkpoint_selection="best_id_val"``.
-        best_weights: The reported weights that reached it.
-        train_time_s: Seconds spent training, over all attempts.
-    """
-
-    step: int = 0
-    curve: list[tuple[int, str, float]] = field(default_factory=list)
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    best_score: float = -math.inf
-    best_weights: dict[str, Tensor] | None = None
-    train_time_s: float = 0.0
-
-
-@dataclass(frozen=True)
-class Checkpointing:
-    """Where and how often a run is saved.
-
-    Attributes:
-        path: The checkpoint's file; None never saves.
-        every_s: Seconds between checkpoints; 0 saves after every step.
-        should_stop: Asked after every step; True makes the run save and raise ``Stopped``.
-    """
-
-    path: Path | None = None
-    every_s: float = 10.0
-    should_stop: Callable[[], bool] = lambda: False
-
-
 def train(
     model: nn.Module,
     method: Method,
@@ -79,23 +45,28 @@ def train(
     schedule: Schedule,
     learning_rate: float,
     seed: int,
-    checkpointing: Checkpointing = Checkpointing(),
+    checkpointing: Checkpointing = NEVER,
     after_step: Callable[[int], None] = lambda step: None,
     device: str = "cpu",
+    classes: int | None = None,
 ) -> Progress:
-    """Trains with AdamW and cross-entropy, from the checkpoint if there is one.
+    """Trains with AdamW, from the checkpoint if there is one.
+
+    Data order and augmentation depend on seed and step alone, so every method sees the same batches.
 
     Args:
         model: The model that the method is attached to.
-        method: Decides what trains.
+        method: Decides what trains, by which loss, in which phases.
         training: What is learnt from.
-        validation: ID validation images: for the curve and for ``checkpoint_selection``, never for gradients.
-        schedule: Steps, batch size, decay, warm-up, clipping, validation.
+        validation: ID validation images: for the curve, for ``checkpoint_selection`` and for methods that ask, never
+            for gradients.
+        schedule: Steps, batch size, decay, warm-up, clipping, validation, additions.
         learning_rate: The peak.
-        seed: Of the data order and of any randomness inside the model.
+        seed: Of the data order, of additions and of any randomness inside the model.
         checkpointing: Where to save, and when to stop.
         after_step: Told how many steps are done.
         device: Where the model lives.
+        classes: Number of classes; by default one more than the largest label.
 
     Returns:
         The finished run's progress; its ``best_weights`` are set if the best checkpoint is to be reported.
@@ -105,69 +76,130 @@ def train(
         Stopped: If asked to stop; the checkpoint is written.
     """
     with deterministic(seed, device):
-        groups = method.parameter_groups(schedule.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=learning_rate, fused=True) if groups else None
-        progress = _load(checkpointing.path, method, optimizer, device)
-        if optimizer is None:
-            return progress
-        parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-        images, labels = to_input(training.images, device), torch.tensor(training.labels, device=device)
+        counts = np.bincount(training.labels, minlength=classes or 0)
+        run = _Run(model, method, schedule, Additions(schedule.recipe, counts, seed, device), seed, device)
+        run.training = to_input(training.images, device), torch.tensor(training.labels, device=device)
+        run.validation = validation
+        state = checkpoint.read(checkpointing.path, device)
+        if state is not None:
+            run.progress = Progress(**state["progress"])
+        for span in spans(method.phases(schedule, learning_rate), schedule):
+            # The last phase is entered even if it is over: its state is what a finished run reports.
+            if run.progress.step < span.end or span.end == schedule.steps:
+                run.through(span, state, checkpointing, after_step)
+                state = None
+        return run.progress
+
+
+class _Run:
+    training: tuple[Tensor, Tensor]
+    validation: Examples
+
+    def __init__(
+        self, model: nn.Module, method: Method, schedule: Schedule, additions: Additions, seed: int, device: str
+    ) -> None:
+        self.model, self.method, self.schedule, self.additions = model, method, schedule, additions
+        self.seed, self.device = seed, device
+        self.progress = Progress()
+
+    def through(
+        self,
+        span: Span,
+        state: dict[str, Any] | None,
+        checkpointing: Checkpointing,
+        after_step: Callable[[int], None],
+    ) -> None:
+        method, progress = self.method, self.progress
+        method.begin(span.number)
+        if state is not None:
+            method.load_state_dict(state["method"])
+            torch.set_rng_state(state["random"].cpu())
+        groups = method.parameter_groups(self.schedule.weight_decay)
+        if not groups:
+            return
+        optimizer = torch.optim.AdamW(groups, lr=span.learning_rate, fused=True)
+        # A checkpoint of a phase's end holds an optimiser that is no longer needed.
+        if state is not None and progress.step > span.start:
+            optimizer.load_state_dict(state["optimizer"])
         saved_at = started_at = time.monotonic()
         earlier_s = progress.train_time_s
-        every = max(1, schedule.steps // CURVE_POINTS)
-        model.train()
-        while progress.step < schedule.steps:
+        self.model.train()
+        while progress.step < span.end:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate * schedule_factor(progress.step, schedule)
-            chosen = torch.from_numpy(batch_indices(seed, progress.step, len(labels), schedule.batch_size)).to(device)
-            optimizer.zero_grad(set_to_none=True)
-            loss = functional.cross_entropy(model(images[chosen]), labels[chosen])
-            loss.backward()
-            _check_finite("loss", loss, progress.step)
-            if schedule.gradient_clip is not None:
-                norm = nn.utils.clip_grad_norm_(parameters, schedule.gradient_clip)
-                _check_finite("gradient", norm, progress.step)
-            optimizer.step()
-            method.after_step(optimizer)
-            progress.step += 1
-            progress.loss_sum += loss.item()
-            progress.loss_count += 1
-            if progress.step % every == 0 or progress.step == schedule.steps:
-                progress.curve.append((progress.step, "loss", progress.loss_sum / progress.loss_count))
-                progress.curve.append((progress.step, "learning_rate", optimizer.param_groups[0]["lr"]))
-                progress.loss_sum, progress.loss_count = 0.0, 0
-            if _is_validated(progress.step, schedule):
-                _validate(model, method, validation, schedule, progress, device)
+                group["lr"] = span.rate(progress.step)
+            if progress.step == span.start:
+                with FlopCounter() as counter:
+                    loss = self.step(optimizer)
+                progress.training_flops += counter.total * (span.end - span.start)
+            else:
+                loss = self.step(optimizer)
+            self.note(loss, optimizer)
             progress.train_time_s = earlier_s + time.monotonic() - started_at
-            is_over = progress.step == schedule.steps
+            is_over = progress.step == self.schedule.steps
+            if is_over or progress.step == span.start + 1:
+                floats = checkpoint.stored_floats(method, optimizer)
+                progress.stored_floats = max(progress.stored_floats, floats)
             stops = not is_over and checkpointing.should_stop()
             if is_over or stops or time.monotonic() - saved_at >= checkpointing.every_s:
-                _save(checkpointing.path, method, optimizer, progress)
+                checkpoint.save(checkpointing.path, method, optimizer, progress)
                 saved_at = time.monotonic()
             after_step(progress.step)
             if stops:
-                raise Stopped(f"stopped after step {progress.step} of {schedule.steps}")
-        return progress
+                raise Stopped(f"stopped after step {progress.step} of {self.schedule.steps}")
 
+    def step(self, optimizer: Optimizer) -> float:
+        """One optimiser step; returns its loss."""
+        number, (images, labels) = self.progress.step, self.training
+        order = batch_indices(self.seed, number, len(labels), self.schedule.batch_size)
+        chosen = torch.from_numpy(order).to(self.device)
+        seen, targets = self.additions.batch(images[chosen], labels[chosen], number)
+        criterion = self.additions.criterion
+        seen = self.additions.attack(lambda attacked: self.method.loss(attacked, targets, criterion), seen, number)
+        optimizer.zero_grad(set_to_none=True)
+        loss = self.method.loss(seen, targets, criterion)
+        penalty = self.method.penalty()
+        if penalty is not None:
+            loss = loss + penalty
+        loss.backward()
+        _check_finite("loss", loss, number)
+        if self.schedule.gradient_clip is not None:
+            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+            norm = nn.utils.clip_grad_norm_(parameters, self.schedule.gradient_clip)
+            _check_finite("gradient", norm, number)
+        optimizer.step()
+        self.method.after_step(optimizer)
+        self.progress.step += 1
+        return loss.item()
 
-def schedule_factor(step: int, schedule: Schedule) -> float:
-    """The learning rate at a step as a fraction of its peak: linear warm-up, then cosine to 0 or constant.
+    def note(self, loss: float, optimizer: Optimizer) -> None:
+        """Adds a step to the curve, and looks at ID validation where the schedule says so."""
+        progress, steps = self.progress, self.schedule.steps
+        progress.loss_sum += loss
+        progress.loss_count += 1
+        is_last = progress.step == steps
+        if progress.step % max(1, steps // CURVE_POINTS) == 0 or is_last:
+            progress.curve.append((progress.step, "loss", progress.loss_sum / progress.loss_count))
+            progress.curve.append((progress.step, "learning_rate", optimizer.param_groups[0]["lr"]))
+            progress.loss_sum, progress.loss_count = 0.0, 0
+        every = self.schedule.validate_every
+        if every is not None and (progress.step % every == 0 or is_last):
+            self.validate()
 
-    Args:
-        step: Steps already taken, from 0.
-        schedule: Gives ``steps``, ``warmup_steps`` and the shape.
-
-    Example:
-        >>> schedule = Schedule(steps=10, warmup_steps=2)
-        >>> [round(schedule_factor(step, schedule), 2) for step in (0, 1, 2, 6)]
-        [0.5, 1.0, 1.0, 0.5]
-    """
-    if step < schedule.warmup_steps:
-        return (step + 1) / schedule.warmup_steps
-    if schedule.schedule == "constant":
-        return 1.0
-    done = (step - schedule.warmup_steps) / (schedule.steps - schedule.warmup_steps)
-    return 0.5 * (1 + math.cos(math.pi * done))
+    def validate(self) -> None:
+        """ID validation: the current weights' loss for the method, the reported ones' accuracy for the choice."""
+        method, progress = self.method, self.progress
+        images, labels = self.validation.images, self.validation.labels
+        if type(method).after_validation is not Method.after_validation:
+            own = logits(self.model, images, self.device)
+            method.after_validation(progress.step, cross_entropy_error(own, labels))
+        with method.reported():
+            answers = logits(self.model, images, self.device)
+        score = accuracy_score(answers, labels)
+        progress.curve.append((progress.step, "id_val_accuracy_score", score))
+        progress.curve.append((progress.step, "id_val_cross_entropy_error", cross_entropy_error(answers, labels)))
+        # Strictly better: of equals the earliest, which has moved least.
+        if self.schedule.checkpoint_selection == "best_id_val" and score > progress.best_score:
+            progress.best_score, progress.best_weights = score, method.reported_weights()
 
 
 @contextmanager
@@ -196,40 +228,3 @@ def deterministic(seed: int, device: str = "cpu") -> Iterator[None]:
 def _check_finite(what: str, value: Tensor, step: int) -> None:
     if not math.isfinite(value.item()):
         raise Diverged(f"the {what} is {value.item()} at step {step + 1}")
-
-
-def _is_validated(step: int, schedule: Schedule) -> bool:
-    return schedule.validate_every is not None and (step % schedule.validate_every == 0 or step == schedule.steps)
-
-
-def _validate(
-    model: nn.Module, method: Method, validation: Examples, schedule: Schedule, progress: Progress, device: str
-) -> None:
-    with method.reported():
-        score = accuracy(model, validation.images, validation.labels, device)
-    progress.curve.append((progress.step, "id_val_accuracy_score", score))
-    # Strictly better: of equals the earliest, which has moved least.
-    if schedule.checkpoint_selection == "best_id_val" and score > progress.best_score:
-        progress.best_score, progress.best_weights = score, method.reported_weights()
-
-
-def _save(path: Path | None, method: Method, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    if path is None:
-        return
-    state: dict[str, Any] = {
-        "method": method.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "progress": vars(progress),
-        "random": torch.get_rng_state(),
-    }
-    write_atomically(path, lambda file: torch.save(state, file))
-
-
-def _load(path: Path | None, method: Method, optimizer: torch.optim.Optimizer | None, device: str) -> Progress:
-    if path is None or optimizer is None or not path.exists():
-        return Progress()
-    state = torch.load(path, map_location=device, weights_only=True)
-    method.load_state_dict(state["method"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"].cpu())
-    return Progress(**state["progress"])

@@ -13,8 +13,12 @@ ROOT = pathlib.Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 
 
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+
+
 def test_its_ten_lines_train_and_merge_a_model():
-    (block,) = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    block = blocks("python")[0]
     model = torch.nn.Sequential(torch.nn.Linear(6, 8), torch.nn.GELU())
     model.add_module("head", torch.nn.Linear(8, 3))
     before = model[0].weight.detach().clone()

@@ -43,6 +43,8 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
     opened.store.check([])
     console.print(f"study {opened.study.name}: results in {opened.store.root}", soft_wrap=True, highlight=False)
     cells = opened.cells
+    for line in opened.study.skipped():
+        say(console, line)
     opened.store.open([cell.identity for cell in cells])
     waiting = [cell.identity for cell in cells if opened.folder(cell).may_run(choices.retry)]
     done = opened.done_scalars()
@@ -52,8 +54,16 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
         by_identity = {cell.identity: cell for cell in cells}
         pretrain(opened.store, [by_identity[identity] for identity in waiting], console)
         plan = Plan(opened.store.root, opened.study.name, cells, done, waiting, running)
+        study = opened.study
         runner = Runner(
-            opened.store, plan, cells, opened.work, opened.study.execution, display(console), choices.workers
+            opened.store,
+            plan,
+            cells,
+            opened.work,
+            study.execution,
+            display(console),
+            choices.workers,
+            plugins=study.plugins,
         )
         started_at = time.monotonic()
         outcome = runner.run(waiting)
@@ -95,7 +105,8 @@ def write_results(opened: Opened, choices: Choices, console: Console) -> None:
     """Merges the study's cells into records, draws the figures, prints the summary."""
     from analysis.records import read, write
 
-    records = read(opened.store.root).keep(cell.identity for cell in opened.cells)
+    # Runs that others are built from are no results of their own; those name them as their sources.
+    records = read(opened.store.root).keep(cell.identity for cell in opened.cells if not cell.is_ingredient)
     folder = opened.store.root / "records"
     write(records, folder)
     say(console, f"records: {folder}")

@@ -44,6 +44,8 @@ def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_fore
         duration = "" if row["forecast_s"] is None else spoken(row["forecast_s"])
         table.add_row(row["method"], str(row["cells"]), str(row["done"]), str(row["left"]), duration)
     console.print(table)
+    for line in opened.study.skipped():
+        console.print(line, highlight=False, soft_wrap=True)
     if found is not None:
         console.print(
             f"forecast: {spoken(found.wall_s)} on {workers} workers, pretraining not counted", highlight=False
@@ -90,7 +92,7 @@ def _by_method(opened: Opened, states: dict[str, State], seconds: dict[str, floa
     durations = seconds if isinstance(seconds, dict) else {}
     groups: dict[str, list[CellSettings]] = defaultdict(list)
     for cell in opened.cells:
-        groups[cell.method].append(cell)
+        groups[f"{cell.listed_as} (for pools)" if cell.is_ingredient else cell.listed_as].append(cell)
     return [
         {
             "method": method,

@@ -1,8 +1,10 @@
-"""Linear probe: only the head trains, on frozen features."""
+"""Linear probe: only the head trains, on frozen features; from the zero-shot head, or from a random one."""
 
+import torch
 from torch import nn
 
 from studies.methods.plain import Plain
+from studies.settings import CellSettings
 
 
 class LinearProbe(Plain):
@@ -10,9 +12,28 @@ class LinearProbe(Plain):
 
     @staticmethod
     def choose(model: nn.Module) -> dict[str, nn.Parameter]:
-        head = getattr(model, "head", None)
-        if not isinstance(head, nn.Module):
-            raise ValueError(
-                f"a linear probe needs a model with a .head module, got {type(model).__name__} without one"
-            )
-        return {f"head.{name}": parameter for name, parameter in head.named_parameters()}
+        return {f"head.{name}": parameter for name, parameter in head_of(model).named_parameters()}
+
+
+class RandomHeadProbe(LinearProbe):
+    """The control that forgets the zero-shot head: the head starts from fresh values, drawn with the cell's seed."""
+
+    def __init__(self, model: nn.Module, cell: CellSettings) -> None:
+        super().__init__(model, cell)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(cell.seed)
+            for layer in head_of(model).modules():
+                if isinstance(layer, nn.Linear):
+                    layer.reset_parameters()
+
+
+def head_of(model: nn.Module) -> nn.Module:
+    """The model's head.
+
+    Raises:
+        ValueError: If the model has no module of that name.
+    """
+    head = getattr(model, "head", None)
+    if not isinstance(head, nn.Module):
+        raise ValueError(f"a linear probe needs a model with a .head module, got {type(model).__name__} without one")
+    return head

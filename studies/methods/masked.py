@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from gmixout import GMixout
-from studies.methods.method import Accounting, Member, spaced_steps
+from studies.methods.method import Accounting, Member, Method, spaced_steps
 from studies.settings import CellSettings, point_settings
 
 
-class Masked:
+class Masked(Method):
     """Training through random weight masks.
 
     Members are visited sub-networks; each is what the model computed with at the end of an episode. A run with a single
@@ -33,14 +33,10 @@ class Masked:
         self._names = list(model.state_dict())
         self._buffers = [name for name, _ in model.named_buffers()]
         # More are remembered than asked for, since the ones nearest to even spacing are chosen from them.
+        super().__init__(model, cell)
         self.method = GMixout(model, settings, record=2 * wanted if wanted and self._has_episodes else "none")
         self._member_steps = spaced_steps(cell.steps, wanted)
         self._snapshots: dict[int, dict[str, Tensor]] = {}
-
-    @property
-    def model(self) -> nn.Module:
-        """The model attached to."""
-        return self.method.model
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         return [group for group in self.method.parameter_groups(weight_decay=weight_decay) if group["params"]]
@@ -64,20 +60,27 @@ class Masked:
         chosen = _nearest([member.step for member in visited], self._member_steps)
         return [Member(visited[index].step, partial(self.method.using, visited[index])) for index in chosen]
 
+    def fresh_members(self, number: int) -> list[Member]:
+        return [Member(member.step, partial(self.method.using, member)) for member in self.method.fresh(number)]
+
     def accounting(self) -> Accounting:
         counts = self.method.counts()
         return Accounting(counts.total, counts.trained_per_episode, counts.touched, counts.episodes)
 
     def state_dict(self) -> dict[str, Any]:
         buffers = {name: self.model.get_buffer(name) for name in self._buffers}
-        return {"method": self.method.state_dict(), "buffers": buffers, "snapshots": self._snapshots}
+        state = self.method.state_dict()
+        # What is remembered of visited sub-networks serves to measure them, as snapshots do.
+        journal = state.pop("journal")
+        return {"method": state, "buffers": buffers, "snapshots": {"journal": journal, "weights": self._snapshots}}
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.method.load_state_dict(state["method"])
+        snapshots = state["snapshots"]
+        self.method.load_state_dict(state["method"] | {"journal": snapshots["journal"]})
         for name in self._buffers:
             self.model.get_buffer(name).copy_(state["buffers"][name])
-        self._snapshots = dict(state["snapshots"])
+        self._snapshots = dict(snapshots["weights"])
 
     def merge(self) -> nn.Module:
         return self.method.merge()

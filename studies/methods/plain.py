@@ -1,7 +1,7 @@
 """Plain fine-tuning of a chosen part of a model, with snapshots along its trajectory."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from studies.methods.method import Accounting, Member, plain_groups, spaced_steps
+from studies.methods.method import Accounting, Member, Method, plain_groups, spaced_steps
 from studies.settings import CellSettings
 
 
-class Plain:
+class Plain(Method):
     """Dense training of some parameters; the others are frozen.
 
     Snapshots are taken at evenly spaced steps. They are the control for diversity: what members differ by merely
@@ -27,15 +27,15 @@ class Plain:
     member_kind = "trajectory"
 
     def __init__(self, model: nn.Module, cell: CellSettings) -> None:
-        self.model = model
-        self._trained = self.choose(model)
+        super().__init__(model, cell)
+        self.trained = self.choose(model)
         for parameter in model.parameters():
             parameter.requires_grad_(False)
-        for parameter in self._trained.values():
+        for parameter in self.trained.values():
             parameter.requires_grad_(True)
         self._snapshot_steps = frozenset(spaced_steps(cell.steps, cell.evaluation.members))
         self._snapshots: dict[int, dict[str, Tensor]] = {}
-        self._step = 0
+        self.step = 0
 
     @staticmethod
     def choose(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -43,53 +43,47 @@ class Plain:
         raise NotImplementedError
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        return plain_groups(self._trained, weight_decay)
+        return plain_groups(self.trained, weight_decay)
 
     def after_step(self, optimizer: Optimizer) -> None:
-        self._step += 1
-        if self._step in self._snapshot_steps:
-            self._snapshots[self._step] = _copy(self._trained)
-
-    def reported(self) -> AbstractContextManager[object]:
-        return nullcontext()
-
-    def reported_weights(self) -> dict[str, Tensor]:
-        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+        self.step += 1
+        if self.step in self._snapshot_steps:
+            self._snapshots[self.step] = copied(self.trained)
 
     def members(self) -> list[Member]:
-        return [Member(step, partial(self._holding, weights)) for step, weights in sorted(self._snapshots.items())]
+        return [Member(step, partial(self.holding, weights)) for step, weights in sorted(self._snapshots.items())]
 
     def accounting(self) -> Accounting:
-        trained = sum(parameter.numel() for parameter in self._trained.values())
+        trained = sum(parameter.numel() for parameter in self.trained.values())
         total = sum(parameter.numel() for parameter in self.model.parameters())
-        return Accounting(total, trained, trained if self._step else 0, 1)
+        return Accounting(total, trained, trained if self.step else 0, 1)
 
     def state_dict(self) -> dict[str, Any]:
-        return {"model": self.model.state_dict(), "snapshots": self._snapshots, "step": self._step}
+        return super().state_dict() | {"snapshots": self._snapshots, "step": self.step}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
+        super().load_state_dict(state)
         self._snapshots = dict(state["snapshots"])
-        self._step = state["step"]
-
-    def merge(self) -> nn.Module:
-        return self.model
+        self.step = state["step"]
 
     @contextmanager
-    def _holding(self, weights: dict[str, Tensor]) -> Iterator[None]:
-        own = _copy(self._trained)
-        _put(self._trained, weights)
+    def holding(self, weights: Mapping[str, Tensor]) -> Iterator[None]:
+        """The model with other values of what trains; on leaving, its own are back, exactly."""
+        own = copied(self.trained)
+        put(self.trained, weights)
         try:
             yield
         finally:
-            _put(self._trained, own)
+            put(self.trained, own)
 
 
-def _copy(parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+def copied(parameters: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Copies of parameters' values."""
     return {name: parameter.detach().clone() for name, parameter in parameters.items()}
 
 
 @torch.no_grad()
-def _put(parameters: dict[str, nn.Parameter], weights: dict[str, Tensor]) -> None:
+def put(parameters: Mapping[str, nn.Parameter], weights: Mapping[str, Tensor]) -> None:
+    """Writes values into parameters of the same names."""
     for name, parameter in parameters.items():
         parameter.copy_(weights[name])

@@ -4,17 +4,22 @@ from studies.settings.cell import SCHEMA_VERSION, CellSettings
 from studies.settings.levers import LEVERS
 from studies.settings.load import StudyError, load_study, preset_names, study_path
 from studies.settings.points import POINTS, point_settings
+from studies.settings.pool import Pool
 from studies.settings.study import Execution, MethodBlock, StudySettings
 from studies.settings.training import Evaluation, Schedule
+from studies.settings.traits import TRAITS, Options, traits_of
 
 __all__ = [
     "LEVERS",
     "POINTS",
     "SCHEMA_VERSION",
+    "TRAITS",
     "CellSettings",
     "Evaluation",
     "Execution",
     "MethodBlock",
+    "Options",
+    "Pool",
     "Schedule",
     "StudyError",
     "StudySettings",
@@ -22,4 +27,5 @@ __all__ = [
     "point_settings",
     "preset_names",
     "study_path",
+    "traits_of",
 ]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from studies.settings.training import Evaluation, Schedule
 
-SCHEMA_VERSION: Literal[1] = 1
+SCHEMA_VERSION: Literal[2] = 2
 """Raised whenever the same settings would no longer give the same result, so that no old cell passes for a new one."""
 
 
@@ -25,17 +25,22 @@ class CellSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     benchmark: str = Field(description="Name of the benchmark.")
     manifest: str = Field(description="Hash of the benchmark's images and labels.")
     backbone: str = Field(description="Name of the pretrained model.")
     pretrain_seed: int = Field(description="Seed of its pretraining.")
     method: str = Field(description="Name of the fine-tuning method.")
+    variant: str = Field(default="", description="What tells it from others of the same method in tables.")
     levers: dict[str, Any] = Field(default_factory=dict, description="The method's levers, canonical.")
+    options: dict[str, Any] = Field(default_factory=dict, description="The method's other settings, complete.")
     seed: int = Field(description="Seed of data order and masks.")
     learning_rate: float | None = Field(description="Peak learning rate; None where nothing is trained.")
     training: Schedule | None = Field(default=Schedule(), description="How it is trained; None where nothing is.")
     evaluation: Evaluation = Field(default=Evaluation(), description="What is evaluated.")
+    sources: tuple[str, ...] = Field(default=(), description="Identities of the cells that it is built from.")
+    is_ingredient: bool = Field(default=False, description="Whether it is trained only for others to be built from.")
+    code: str = Field(default="", description="SHA-256 of the file of a user's own method; empty for ours.")
 
     @property
     def canonical(self) -> str:
@@ -70,9 +75,23 @@ class CellSettings(BaseModel):
         return self.training.steps if self.training is not None else 0
 
     @property
+    def listed_as(self) -> str:
+        """The method's name in tables and figures: with its variant, and with what is added to plain training.
+
+        Example:
+            >>> cell = CellSettings(benchmark="digits", manifest="00", backbone="digits-vit", pretrain_seed=0,
+            ...                     method="full", variant="long", seed=1, learning_rate=1e-3,
+            ...                     training=Schedule(recipe={"augmentation": "randaugment", "mixup_alpha": 0.2}))
+            >>> cell.listed_as
+            'full/long+crop+randaugment+mixup'
+        """
+        name = f"{self.method}/{self.variant}" if self.variant else self.method
+        return "+".join([name, *(self.training.additions if self.training is not None else ())])
+
+    @property
     def label(self) -> str:
         """A short line for people: the method, the levers that act, learning rate and seed."""
-        parts = [self.method]
+        parts = [self.listed_as]
         shown = {"anchor": "", "resample_every": "k=", "sparsity": "p=", "granularity": ""}
         for lever, prefix in shown.items():
             value = self.levers.get(lever)
@@ -80,6 +99,8 @@ class CellSettings(BaseModel):
                 parts.append(f"{prefix}{value:g}" if isinstance(value, float) else f"{prefix}{value}")
         if self.learning_rate is not None:
             parts.append(f"lr={self.learning_rate:g}")
+        if self.sources:
+            parts.append(f"of {len(self.sources)} runs")
         return " ".join([*parts, f"seed={self.seed}"])
 
 

@@ -61,7 +61,7 @@ def load_study(study: str) -> StudySettings:
     if not isinstance(content, dict):
         raise StudyError(f"{path} must hold fields like name, benchmark, seeds and methods, got {_short(content)}")
     try:
-        return StudySettings.model_validate(content)
+        return StudySettings.model_validate(content, context={"folder": path.parent})
     except ValidationError as error:
         raise StudyError("\n".join(f"{path.name}: {line}" for line in explain(error))) from error
 
@@ -77,7 +77,7 @@ def explain(error: ValidationError) -> list[str]:
         ):
             # The list is only short of the items whose own faults are told anyway.
             continue
-        where = ".".join(str(part) for part in fault["loc"]) or "study"
+        where = ".".join(str(part) for part in fault["loc"]).replace("swept_options", "sweep") or "study"
         rule = fault["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
         if fault["type"] == "extra_forbidden":
             lines.append(f"{where}: unknown field; {_known_fields(fault['loc'])}")
@@ -93,7 +93,8 @@ def explain(error: ValidationError) -> list[str]:
 def _known_fields(location: tuple[int | str, ...]) -> str:
     model: Any = StudySettings
     for part in location[:-1]:
-        if isinstance(part, str):
+        # A pool's own name stands in the path, too.
+        if isinstance(part, str) and part in model.model_fields:
             model = _model_in(model.model_fields[part].annotation)
     return f"allowed: {', '.join(model.model_fields)}"
 
@@ -101,7 +102,8 @@ def _known_fields(location: tuple[int | str, ...]) -> str:
 def _model_in(annotation: Any) -> Any:
     if hasattr(annotation, "model_fields"):
         return annotation
-    return next(found for part in annotation.__args__ if (found := _model_in(part)) is not None)
+    parts = getattr(annotation, "__args__", ())
+    return next((found for part in parts if (found := _model_in(part)) is not None), None)
 
 
 def _short(value: object) -> str:

@@ -2,21 +2,37 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from gmixout.settings import Settings
 from studies.settings.levers import LEVERS
 
+_MOVING = ("ema_decay", "ema_update", "ema_bias_correction")
+
 POINTS: dict[str, Callable[..., Settings]] = {
-    "gmixout": Settings,
-    "mixout": Settings.mixout,
     "random_mask": Settings.random_mask,
+    "sequential_masks": Settings.sequential_masks,
+    "mixout": Settings.mixout,
+    # As its public code has it: one row of the mask for all outputs, and a gradient without the forward's factor.
+    "mixout_published": partial(Settings.mixout, gradient="published", granularity="column"),
+    "hr_mixout": Settings.hr_mixout,
+    "hr_mixout_filter": partial(Settings.hr_mixout, granularity="row"),
+    "dropconnect": Settings.dropconnect,
+    "gmixout": Settings,
 }
 
+_MIXOUT = ("anchor", *_MOVING, "resample_every", "residual", "rescale")
+
 DEFINING: dict[str, tuple[str, ...]] = {
+    "random_mask": ("anchor", *_MOVING, "resample_every", "residual"),
+    "sequential_masks": ("anchor", *_MOVING, "residual"),
+    "mixout": _MIXOUT,
+    "mixout_published": (*_MIXOUT, "granularity", "gradient"),
+    "hr_mixout": (*_MIXOUT, "granularity", "gradient"),
+    "hr_mixout_filter": (*_MIXOUT, "granularity", "gradient"),
+    "dropconnect": _MIXOUT,
     "gmixout": (),
-    "mixout": ("anchor", "ema_decay", "ema_update", "ema_bias_correction", "resample_every", "residual", "rescale"),
-    "random_mask": ("anchor", "ema_decay", "ema_update", "ema_bias_correction", "resample_every", "residual"),
 }
 """Levers whose values make the method what it is; a study that changes them means ``gmixout``."""
 

@@ -3,41 +3,93 @@
 import itertools
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
 from studies.settings.cell import CellSettings
 from studies.settings.levers import Levers, Sweep, canonical_levers, given
-from studies.settings.points import POINTS, complete_levers
-from studies.settings.training import Evaluation, LearningRate, Schedule
+from studies.settings.plugins import load_plugins
+from studies.settings.points import complete_levers
+from studies.settings.pool import Pool
+from studies.settings.training import Changes, Evaluation, LearningRate, Schedule
+from studies.settings.traits import Traits, check_swept, complete_options, traits_of
 
-MethodName = Literal["zero_shot", "linear_probe", "full", "mixout", "random_mask", "gmixout"]
 BackboneName = Literal["digits-vit", "digits-convnet", "digits-vit-tiny"]
+WITH_TEXT: frozenset[str] = frozenset()
+"""Backbones with a text tower."""
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)]
 
 
 class MethodBlock(BaseModel):
-    """One method with fixed levers, a grid over others, and the learning rates it is tried at."""
+    """One method with fixed settings, a grid over others, and the learning rates it is tried at."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: MethodName = Field(description="Which method.")
+    name: str = Field(description="Which method.")
+    variant: str = Field(
+        default="", pattern="^[a-z0-9_-]*$", description="Tells it from other blocks of the method in tables."
+    )
     levers: Levers = Field(default=Levers(), description="Levers held fixed.")  # type: ignore[valid-type]
     sweep: Sweep = Field(default=Sweep(), description="Levers varied: every combination is a cell.")  # type: ignore[valid-type]
+    options: dict[str, Any] = Field(default={}, description="The method's own settings besides levers.")
+    # A file says `sweep` for these, too: which of the two is meant depends on the method's name.
+    swept_options: dict[str, Any] = Field(default={}, description="The method's own settings varied.")
+    pool: str | None = Field(default=None, description="Name of the pool that it is built from.")
+    training: Changes = Field(default=Changes(), description="What is otherwise in training for this method.")  # type: ignore[valid-type]
     learning_rates: Annotated[tuple[LearningRate, ...], Field(min_length=1)] | None = Field(
         default=None, description="Peak learning rates; null takes the training's."
     )
     wise: bool = Field(default=False, description="Whether the WiSE-FT curve is evaluated.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sort_sweep(cls, given: Any) -> Any:
+        if isinstance(given, dict) and "sweep" in given and isinstance(given.get("name"), str):
+            try:
+                traits = traits_of(given["name"])
+            except ValueError:
+                return given
+            if not traits.has_levers and traits.options.model_fields:
+                return {name: value for name, value in given.items() if name != "sweep"} | {
+                    "swept_options": given["sweep"]
+                }
+        return given
+
+    @field_validator("name")
+    @classmethod
+    def _is_method(cls, name: str) -> str:
+        traits_of(name)
+        return name
+
+    @field_validator("options")
+    @classmethod
+    def _are_options(cls, options: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "name" in info.data:
+            complete_options(info.data["name"], options)
+        return options
+
+    @field_validator("swept_options")
+    @classmethod
+    def _are_swept_options(cls, swept: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        return check_swept(info.data["name"], swept) if "name" in info.data else swept
+
     @model_validator(mode="after")
     def _is_possible(self) -> "MethodBlock":
+        traits = self.traits
         fixed, swept = given(self.levers), given(self.sweep)
-        if self.name == "zero_shot" and (self.learning_rates or self.wise):
-            raise ValueError("zero_shot trains nothing: remove learning_rates and wise")
-        if both := [lever for lever in fixed if lever in swept]:
-            raise ValueError(f"a lever is fixed or swept, never both; remove one of each: {', '.join(both)}")
-        if self.name not in POINTS:
+        if not traits.trains and (self.learning_rates or self.training.model_fields_set):
+            raise ValueError(f"{self.name} trains nothing itself: remove learning_rates and training")
+        if self.wise and (not traits.has_weights or self.name == "zero_shot"):
+            raise ValueError(f"{self.name} has no fine-tuned weights to interpolate with: remove wise")
+        if traits.takes_pool != (self.pool is not None):
+            raise ValueError(
+                f"{self.name} needs a pool" if traits.takes_pool else f"{self.name} takes no pool: remove it"
+            )
+        if both := [name for name in (*fixed, *self.options) if name in swept or name in self.swept_options]:
+            raise ValueError(f"a setting is fixed or swept, never both; remove one of each: {', '.join(both)}")
+        if not traits.has_levers:
             if named := [*fixed, *swept]:
                 raise ValueError(f"{self.name} has no levers, got {', '.join(named)}; remove them")
             return self
@@ -49,11 +101,22 @@ class MethodBlock(BaseModel):
             complete_levers(self.name, levers)
         return self
 
+    @property
+    def traits(self) -> Traits:
+        """What the method asks for."""
+        return traits_of(self.name)
+
     def combinations(self) -> Iterator[dict[str, Any]]:
         """Every combination of the swept levers, joined with the fixed ones."""
         swept = given(self.sweep)
         for values in itertools.product(*swept.values()):
             yield {**given(self.levers), **dict(zip(swept, values, strict=True))}
+
+    def option_combinations(self) -> Iterator[dict[str, Any]]:
+        """Every combination of the method's own settings, complete."""
+        for values in itertools.product(*self.swept_options.values()):
+            changed = dict(zip(self.swept_options, values, strict=True))
+            yield complete_options(self.name, self.options | changed)
 
 
 class Training(Schedule):
@@ -89,6 +152,9 @@ class StudySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str = Field(description="Name of the study and of its results folder: letters, digits, - and _.")
+    plugins: tuple[Path, ...] = Field(
+        default=(), description="Python files with methods of your own, relative to the study's file. They are run."
+    )
     benchmark: str = Field(description="Name of the benchmark.")
     backbones: Annotated[tuple[BackboneName, ...], Field(min_length=1)] = Field(
         default=("digits-vit",), description="Pretrained models."
@@ -97,8 +163,36 @@ class StudySettings(BaseModel):
     seeds: Seeds = Field(description="Seeds of data order and masks: the blocks of the design.")
     training: Training = Field(default=Training(), description="How cells are trained.")
     evaluation: Evaluation = Field(default=Evaluation(), description="What is evaluated.")
+    pools: dict[str, Pool] = Field(default={}, description="Runs that soups and ensembles are built from, by name.")
     methods: Annotated[tuple[MethodBlock, ...], Field(min_length=1)] = Field(description="What is compared.")
     execution: Execution = Field(default=Execution(), description="How the work is done; changes no result.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _load_plugins(cls, content: Any, info: ValidationInfo) -> Any:
+        if not isinstance(content, dict) or not content.get("plugins"):
+            return content
+        named = content["plugins"]
+        if not isinstance(named, list | tuple) or not all(isinstance(path, str | Path) for path in named):
+            raise ValueError(f"plugins must be a list of Python files, got {named!r}")
+        folder = (info.context or {}).get("folder", Path())
+        paths = tuple((folder / path).resolve() for path in named)
+        # Before anything else is checked: the methods' names and settings are theirs to say.
+        load_plugins(paths)
+        return content | {"plugins": paths}
+
+    @model_validator(mode="after")
+    def _is_possible(self) -> "StudySettings":
+        for number, block in enumerate(self.methods):
+            if block.pool is not None and block.pool not in self.pools:
+                known = ", ".join(self.pools) or "none"
+                raise ValueError(
+                    f"methods.{number}.pool must be one of the study's pools ({known}), got {block.pool!r}"
+                )
+            schedule = self.schedule_of(block)
+            if block.traits.needs_validation and schedule.validate_every is None:
+                raise ValueError(f"{block.name} looks at ID validation while it trains: set training.validate_every")
+        return self
 
     @field_validator("name")
     @classmethod
@@ -134,38 +228,101 @@ class StudySettings(BaseModel):
         """
         cells: dict[str, CellSettings] = {}
         for seed, pretrain_seed, backbone in itertools.product(self.seeds, self.pretrain_seeds, self.backbones):
+            common = {
+                "benchmark": self.benchmark,
+                "manifest": manifest,
+                "backbone": backbone,
+                "pretrain_seed": pretrain_seed,
+            }
             for block in self.methods:
-                for cell in self._block_cells(block, manifest, seed, pretrain_seed, backbone):
-                    cells.setdefault(cell.identity, cell)
+                if not self.is_skipped(block, backbone):
+                    for cell in self._block_cells(block, common, seed):
+                        cells.setdefault(cell.identity, cell)
         return tuple(cells.values())
 
-    def _block_cells(
-        self, block: MethodBlock, manifest: str, seed: int, pretrain_seed: int, backbone: str
-    ) -> Iterator[CellSettings]:
-        evaluation = self.evaluation if block.wise else self.evaluation.model_copy(update={"wise_alphas": ()})
-        common: dict[str, Any] = {
-            "benchmark": self.benchmark,
-            "manifest": manifest,
-            "backbone": backbone,
-            "pretrain_seed": pretrain_seed,
-            "method": block.name,
-        }
-        if block.name == "zero_shot":
+    def is_skipped(self, block: MethodBlock, backbone: str) -> bool:
+        """Whether a method cannot be had with a backbone: it needs a text tower and there is none."""
+        return block.traits.needs_text and backbone not in WITH_TEXT
+
+    def skipped(self) -> list[str]:
+        """What is left out, one line each, for people."""
+        pairs = itertools.product(self.methods, self.backbones)
+        return [
+            f"{block.name} is left out for {backbone}: it needs a backbone with a text tower, such as CLIP's"
+            for block, backbone in pairs
+            if self.is_skipped(block, backbone)
+        ]
+
+    def schedule_of(self, block: MethodBlock) -> Schedule:
+        """How a block's method is trained."""
+        schedule: Schedule = block.training.over(self.training.schedule_settings())
+        return schedule
+
+    def _block_cells(self, block: MethodBlock, common: dict[str, Any], seed: int) -> Iterator[CellSettings]:
+        evaluation = self._evaluation(block)
+        named: dict[str, Any] = {"method": block.name, "variant": block.variant, "code": block.traits.code}
+        if block.pool is not None:
+            ingredients = tuple(self._ingredients(self.pools[block.pool], common, seed))
+            yield from ingredients
+            for options in block.option_combinations():
+                yield CellSettings(
+                    **common,
+                    **named,
+                    options=options,
+                    seed=seed,
+                    learning_rate=None,
+                    training=None,
+                    evaluation=evaluation,
+                    sources=tuple(cell.identity for cell in ingredients),
+                )
+            return
+        if not block.traits.trains:
             # No seed enters: one cell stands for every block.
             still = evaluation.model_copy(update={"members": 0})
-            yield CellSettings(**common, seed=0, learning_rate=None, training=None, evaluation=still)
+            yield CellSettings(**common, **named, seed=0, learning_rate=None, training=None, evaluation=still)
             return
-        schedule = self.training.schedule_settings()
-        for levers in block.combinations() if block.name in POINTS else [{}]:
-            if block.name in POINTS:
+        schedule = self.schedule_of(block)
+        has_levers = block.traits.has_levers
+        for levers, options in itertools.product(
+            list(block.combinations()) if has_levers else [{}], block.option_combinations()
+        ):
+            if has_levers:
                 levers = complete_levers(block.name, levers)
                 levers = canonical_levers(levers, schedule.steps, schedule.weight_decay)
             for learning_rate in block.learning_rates or self.training.learning_rates:
                 yield CellSettings(
                     **common,
+                    **named,
                     levers=levers,
+                    options=options,
                     seed=seed,
                     learning_rate=learning_rate,
                     training=schedule,
                     evaluation=evaluation,
                 )
+
+    def _evaluation(self, block: MethodBlock) -> Evaluation:
+        silent: dict[str, Any] = {}
+        if not block.wise:
+            silent["wise_alphas"] = ()
+        if not block.traits.has_levers:
+            silent["fresh_members"] = 0
+        if not block.traits.has_weights:
+            silent["attack"] = None
+        return self.evaluation.model_copy(update=silent)
+
+    def _ingredients(self, pool: Pool, common: dict[str, Any], seed: int) -> Iterator[CellSettings]:
+        evaluation = self.evaluation.model_copy(
+            update={"members": 0, "fresh_members": 0, "wise_alphas": (), "attack": None, "keep_weights": True}
+        )
+        runs = pool.runs(seed, self.training.schedule_settings(), self.training.learning_rates)
+        for own_seed, learning_rate, schedule in runs:
+            yield CellSettings(
+                **common,
+                method="full",
+                seed=own_seed,
+                learning_rate=learning_rate,
+                training=schedule,
+                evaluation=evaluation,
+                is_ingredient=True,
+            )

@@ -1,8 +1,12 @@
 """How a cell is trained and what is evaluated: the settings shared by every method."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydantic.fields import FieldInfo
+
+from studies.settings.attack import Attack
+from studies.settings.recipe import Recipe
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -34,6 +38,19 @@ class Schedule(BaseModel):
         description="Report the last weights, or the best by ID validation accuracy; the latter must validate.",
     )
 
+    recipe: Recipe = Field(default=Recipe(), description="What is added to plain training.")
+
+    @field_validator("recipe")
+    @classmethod
+    def _in_one_spelling(cls, recipe: Recipe) -> Recipe:
+        return recipe.canonical()
+
+    @property
+    def additions(self) -> tuple[str, ...]:
+        """Names of what is added to plain training; the choice of the best checkpoint counts as one."""
+        stops = ("early_stopping",) if self.checkpoint_selection == "best_id_val" else ()
+        return (*self.recipe.additions, *stops)
+
     @model_validator(mode="after")
     def _is_possible(self) -> "Schedule":
         if self.warmup_steps >= self.steps:
@@ -41,6 +58,37 @@ class Schedule(BaseModel):
         if self.checkpoint_selection == "best_id_val" and self.validate_every is None:
             raise ValueError("checkpoint_selection best_id_val needs validate_every, got null; give a number of steps")
         return self
+
+
+class _Changes(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def over(self, schedule: Schedule) -> Schedule:
+        """The schedule with what is given here in place of its own; a recipe's fields one by one.
+
+        Raises:
+            ValueError: If the result is impossible.
+        """
+        given = self.model_dump(include=self.model_fields_set)
+        if self.recipe is not None:  # type: ignore[attr-defined]
+            own = self.recipe.model_dump(include=self.recipe.model_fields_set)  # type: ignore[attr-defined]
+            given["recipe"] = schedule.recipe.model_dump() | own
+        return Schedule.model_validate(schedule.model_dump() | given)
+
+
+def _constrained(field: FieldInfo) -> Any:
+    return Annotated[(field.annotation, *field.metadata)] if field.metadata else field.annotation
+
+
+Changes = create_model(
+    "Changes",
+    __base__=_Changes,
+    __doc__="Values of a schedule that one method has otherwise than the rest of the study.",
+    **{
+        name: (_constrained(field) if name != "recipe" else Recipe | None, Field(None, description=field.description))
+        for name, field in Schedule.model_fields.items()
+    },  # type: ignore[call-overload]
+)
 
 
 class Evaluation(BaseModel):
@@ -58,11 +106,18 @@ class Evaluation(BaseModel):
         default=(), description="WiSE-FT: weights of the FINE-TUNED side, in [0, 1], for methods with wise: true."
     )
     corruptions: bool = Field(default=True, description="Whether the corrupted test images are evaluated.")
+    fresh_members: int = Field(
+        default=0, ge=0, description="Sub-networks of masks drawn anew after training, for methods with levers."
+    )
+    attack: Attack | None = Field(default=None, description="PGD on ID test images, for robust accuracy; or null.")
+    keep_weights: bool = Field(default=False, description="Whether the reported weights are kept as a file.")
 
     @model_validator(mode="after")
     def _is_possible(self) -> "Evaluation":
         if self.members == 1:
             raise ValueError("members must be 0 or at least 2, since diversity is measured between pairs; got 1")
+        if self.fresh_members == 1:
+            raise ValueError("fresh_members must be 0 or at least 2, since diversity is measured between pairs; got 1")
         if len(set(self.wise_alphas)) != len(self.wise_alphas):
             raise ValueError(f"wise_alphas must differ from each other, got {list(self.wise_alphas)}")
         return self

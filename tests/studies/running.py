@@ -91,9 +91,9 @@ def wait_for(condition: Callable[[], Any], timeout_s: float = 90) -> Any:
     raise TimeoutError("the condition did not come true")
 
 
-def write_study(folder: Path, **changes: Any) -> Path:
-    """A copy of the preset `smoke` with other values at the top level (and inside ``training`` and ``evaluation``)."""
-    content = yaml.safe_load(study_path("smoke").read_text())
+def write_study(folder: Path, preset: str = "smoke", **changes: Any) -> Path:
+    """A copy of a preset with other values at the top level (and inside ``training`` and ``evaluation``)."""
+    content = yaml.safe_load(study_path(preset).read_text())
     for name, value in changes.items():
         if name in ("training", "evaluation", "execution"):
             content[name] = content[name] | value

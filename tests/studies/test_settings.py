@@ -14,7 +14,8 @@ from gmixout.settings import Settings
 from studies.settings import CellSettings, StudyError, load_study, point_settings, preset_names, study_path
 from studies.settings.levers import LEVERS, canonical_levers
 from studies.settings.points import complete_levers
-from studies.settings.study import BackboneName, MethodName
+from studies.settings.study import BackboneName
+from studies.settings.traits import TRAITS
 
 GRID = {
     "name": "gmixout",
@@ -86,7 +87,7 @@ def test_bad_study_names_field_value_and_remedy(case, tmp_path):
 
 
 def test_unknown_study_lists_presets():
-    with pytest.raises(StudyError, match="levers-full, levers-quick, smoke"):
+    with pytest.raises(StudyError, match="levers-full, levers-quick, rivals, rivals-quick, rivals-smoke, smoke"):
         load_study("nonsense")
 
 
@@ -164,16 +165,18 @@ def test_identity_is_stable_and_knows_manifest_and_schema():
     assert "/" not in cell.canonical
 
 
-IDENTITY = "91c3431b4128522f"
+IDENTITY = "8a900c6599638032"
 
 
 def test_tables_agree_with_the_names_that_settings_allow():
     from studies.backbones import BACKBONES
+    from studies.combinations import SOUPS
     from studies.methods import METHODS
 
-    assert set(METHODS) == set(MethodName.__args__)
+    assert set(METHODS) | {*SOUPS, "ensemble"} == set(TRAITS)
     assert set(BACKBONES) == set(BackboneName.__args__)
-    assert set(LEVERS) == {field.name for field in dataclasses.fields(Settings)} - {"seed"}
+    # How weights are stored changes no result, so it is no lever.
+    assert set(LEVERS) == {field.name for field in dataclasses.fields(Settings)} - {"seed", "storage"}
 
 
 @pytest.mark.parametrize("cell", load_study("levers-full").cells("00")[:400:20])

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from studies.evaluate import accuracy, logits
+from analysis.accuracy import accuracy_score
+from studies.evaluate import logits
 from studies.failures import Diverged
 from studies.methods import METHODS
 from studies.order import batch_indices
+from studies.schedule import schedule_factor
 from studies.settings import Schedule, load_study
-from studies.train import Examples, deterministic, schedule_factor, train
+from studies.train import Examples, deterministic, train
 
 CELL = next(cell for cell in load_study("smoke").cells("00") if cell.method == "full")
 
@@ -81,7 +83,7 @@ def test_best_checkpoint_is_the_best_on_id_validation(fresh, examples):
     assert progress.best_score == max(scores.values())
     model = copy.deepcopy(fresh)
     model.load_state_dict(progress.best_weights)
-    assert accuracy(model, examples.images, examples.labels, "cpu") == progress.best_score
+    assert accuracy_score(logits(model, examples.images), examples.labels) == progress.best_score
     assert equal(progress.best_weights, last) == (list(scores.values()).index(progress.best_score) == 3)
 
 

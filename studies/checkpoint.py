@@ -1,0 +1,108 @@
+"""What a run knows at a step, and the file that keeps it: a run that is killed goes on from there, bit for bit."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from studies.atomic import write_atomically
+from studies.methods.method import Method
+
+
+@dataclass
+class Progress:
+    """What a run knows besides weights and optimiser: all of it is in the checkpoint.
+
+    Attributes:
+        step: Steps taken.
+        curve: Rows (step, metric, value).
+        loss_sum: Sum of the losses since the last row of the curve.
+        loss_count: Number of losses in that sum.
+        best_score: Best ID validation accuracy so far, for ``checkpoint_selection="best_id_val"``.
+        best_weights: The reported weights that reached it.
+        train_time_s: Seconds spent training, over all attempts.
+        training_flops: Floating-point operations of the phases begun so far, counted from the first step of each.
+        stored_floats: Numbers held in memory between two steps, at most.
+    """
+
+    step: int = 0
+    curve: list[tuple[int, str, float]] = field(default_factory=list)
+    loss_sum: float = 0.0
+    loss_count: int = 0
+    best_score: float = -math.inf
+    best_weights: dict[str, Tensor] | None = None
+    train_time_s: float = 0.0
+    training_flops: float = 0.0
+    stored_floats: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpointing:
+    """Where and how often a run is saved.
+
+    Attributes:
+        path: The checkpoint's file; None never saves.
+        every_s: Seconds between checkpoints; 0 saves after every step.
+        should_stop: Asked after every step; True makes the run save and raise ``Stopped``.
+    """
+
+    path: Path | None = None
+    every_s: float = 10.0
+    should_stop: Callable[[], bool] = lambda: False
+
+
+NEVER = Checkpointing()
+"""No checkpoint is written, and nobody asks to stop."""
+
+
+def save(path: Path | None, method: Method, optimizer: Optimizer, progress: Progress) -> None:
+    """Writes a checkpoint, atomically; nothing without a path."""
+    if path is None:
+        return
+    state: dict[str, Any] = {
+        "method": method.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": vars(progress),
+        "random": torch.get_rng_state(),
+    }
+    write_atomically(path, lambda file: torch.save(state, file))
+
+
+def read(path: Path | None, device: str) -> dict[str, Any] | None:
+    """A checkpoint's content, or None if there is none. Reading runs no code."""
+    if path is None or not path.exists():
+        return None
+    found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    return found
+
+
+def stored_floats(method: Method, optimizer: Optimizer) -> int:
+    """Numbers held between two steps: weights, averages, anchors, the optimiser's state; each storage once.
+
+    Gradients, and what is kept for measuring alone (``snapshots``), do not count; frozen weights do.
+    """
+    found: dict[int, int] = {}
+    state = method.state_dict()
+    state.pop("snapshots", None)
+    _count(state, found)
+    _count(list(method.model.parameters()), found)
+    _count(optimizer.state_dict()["state"], found)
+    return sum(found.values())
+
+
+def _count(value: Any, found: dict[int, int]) -> None:
+    if isinstance(value, Tensor):
+        # Step counters of optimisers are tensors of one element and no state worth counting.
+        if value.numel() > 1:
+            found[value.untyped_storage().data_ptr()] = value.numel()
+    elif isinstance(value, dict):
+        for part in value.values():
+            _count(part, found)
+    elif isinstance(value, list | tuple):
+        for part in value:
+            _count(part, found)

@@ -1,0 +1,105 @@
+"""A recipe at work: what training does to a batch, to the loss and to the images it attacks."""
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from studies.benchmarks.draws import Draws
+from studies.recipe.attack import pgd
+from studies.recipe.crop import random_crop
+from studies.recipe.losses import class_balanced_weights, log_priors, training_loss
+from studies.recipe.mixing import mix
+from studies.recipe.streams import generator
+from studies.settings.recipe import Recipe
+
+
+class Additions:
+    """Applies a recipe. It holds no state: every draw is a function of seed, step and what it is for.
+
+    So a resumed run goes on bit for bit, cells with one seed see one sequence of pictures whatever their method, and
+    switching one addition on leaves the draws of the others as they were. Only the attack depends on the model.
+
+    Args:
+        recipe: What is added.
+        class_counts: Images of each class in the training split, shape ``(classes,)``.
+        seed: The cell's seed.
+        device: Where batches live.
+
+    Raises:
+        ValueError: If the counts are not one number of each class, or the loss needs images of a class without any.
+    """
+
+    def __init__(self, recipe: Recipe, class_counts: npt.NDArray[np.int64], seed: int, device: str = "cpu") -> None:
+        counts = np.asarray(class_counts)
+        if counts.ndim != 1 or not counts.size or counts.min() < 0:
+            raise ValueError(f"class_counts must be numbers of images, one a class, got {counts.tolist()}")
+        self.recipe = recipe
+        self._classes = len(counts)
+        self._seed = seed
+        self._class_weights: Tensor | None = None
+        self._adjustment: Tensor | None = None
+        if recipe.loss == "class_balanced":
+            weights = class_balanced_weights(counts, recipe.class_balanced_beta)
+            self._class_weights = torch.tensor(weights, device=device)
+        if recipe.loss == "logit_adjusted":
+            self._adjustment = torch.tensor(recipe.logit_adjustment * log_priors(counts), device=device)
+
+    def batch(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
+        """Crops, augments and mixes; the given tensors are not changed, and are returned where nothing is on.
+
+        Args:
+            images: Shape ``(N, 3, height, width)``, float32 in [0, 1].
+            labels: Shape ``(N,)``, int64.
+            step: Steps already taken, from 0.
+
+        Returns:
+            Images, and targets: the labels, or where images were mixed probabilities of shape ``(N, classes)``.
+        """
+        recipe = self.recipe
+        if recipe.augmentation != "none":
+            images = random_crop(images, recipe.crop_scale, self._draws("crop", step))
+        if recipe.augmentation == "randaugment":
+            # Here, since torchvision takes 2.5 s to import, and most runs need nothing of it.
+            from studies.recipe.randaugment import rand_augment
+
+            draws = self._draws("randaugment", step)
+            images = rand_augment(images, recipe.randaugment_ops, recipe.randaugment_magnitude, draws)
+        if recipe.mixup_alpha == 0 and recipe.cutmix_alpha == 0:
+            return images, labels
+        targets = functional.one_hot(labels, self._classes).to(images.dtype)
+        return mix(images, targets, recipe.mixup_alpha, recipe.cutmix_alpha, self._draws("mix", step))
+
+    def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
+        """The mean loss; see :func:`training_loss`.
+
+        Args:
+            logits: Shape ``(N, classes)``.
+            targets: From :meth:`batch`.
+        """
+        return training_loss(
+            logits, targets, self._class_weights, self._adjustment, label_smoothing=self.recipe.label_smoothing
+        )
+
+    def attack(self, loss_of: Callable[[Tensor], Tensor], images: Tensor, step: int) -> Tensor:
+        """Adversarial images for adversarial training, which trains on nothing else (Madry et al., ICLR 2018).
+
+        Args:
+            loss_of: Images to the loss, by the model as it is: its mode and its ``.grad`` stay untouched.
+            images: From :meth:`batch`.
+            step: Steps already taken, from 0.
+
+        Returns:
+            Images within ``adversarial_epsilon`` and [0, 1], detached; the given ones if adversaries are off.
+        """
+        recipe = self.recipe
+        start = generator("recipe attack", self._seed, step) if recipe.adversarial_start else None
+        return pgd(
+            loss_of, images, recipe.adversarial_epsilon, recipe.adversarial_steps, recipe.effective_step_size, start
+        )
+
+    def _draws(self, purpose: str, step: int) -> Draws:
+        return Draws("recipe", purpose, self._seed, step)
