@@ -97,12 +97,11 @@ class Questions:
         merged.load_state_dict(reported)
         found = self._ask(merged, self.everywhere)
         numbers = distances(base, reported)
-        scores = {}
+        robust = None
         if evaluation.attack is not None:
             test = self._benchmark.load("id_test")
-            scores["robust_accuracy_score"] = robust_accuracy(
-                merged, test.images, test.labels, evaluation.attack, ATTACK_SEED, self._device
-            )
+            score = robust_accuracy(merged, test.images, test.labels, evaluation.attack, ATTACK_SEED, self._device)
+            robust = score, min(evaluation.attack.examples, len(test.labels))
         wise = {}
         for alpha in evaluation.wise_alphas:
             merged.load_state_dict(interpolate(base, reported, alpha))
@@ -113,7 +112,7 @@ class Questions:
             reported=found,
             wise=wise,
             numbers=numbers,
-            id_test_scores=scores,
+            robust=robust,
         )
 
     def _ask(self, model: nn.Module, names: list[str]) -> Logits:

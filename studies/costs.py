@@ -17,12 +17,14 @@ class Work:
         episodes: Masks drawn after the first.
         images: Images evaluated after training.
         validations: Images evaluated while training.
+        passes: Passes forward and back through the model that a step takes: more than one under attack.
     """
 
     steps: int
     episodes: int
     images: int
     validations: int
+    passes: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,9 @@ def work_of(cell: CellSettings, sizes: Mapping[str, int]) -> Work:
     every = cell.training.validate_every if cell.training is not None else None
     validations = sizes["id_val"] * math.ceil(cell.steps / every) if every else 0
     period = cell.levers.get("resample_every") or math.inf
-    return Work(cell.steps, 0 if math.isinf(period) else int(cell.steps / period), images, validations)
+    recipe = cell.training.recipe if cell.training is not None else None
+    passes = 1 + recipe.adversarial_steps if recipe is not None and recipe.adversarial_epsilon > 0 else 1
+    return Work(cell.steps, 0 if math.isinf(period) else int(cell.steps / period), images, validations, passes)
 
 
 def seconds(work: Work, listed_as: str, rates: Rates = Rates()) -> float:
@@ -91,5 +95,7 @@ def seconds(work: Work, listed_as: str, rates: Rates = Rates()) -> float:
         listed_as: The cell's method as tables name it.
         rates: Seconds a unit of work.
     """
-    training = work.steps * rates.step_s.get(listed_as, 0.014) + work.episodes * rates.episode_s.get(listed_as, 0.005)
+    training = work.steps * rates.step_s.get(listed_as, 0.014 * work.passes) + work.episodes * rates.episode_s.get(
+        listed_as, 0.005
+    )
     return training + (work.images + work.validations) * rates.image_s + rates.cell_s

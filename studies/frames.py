@@ -35,7 +35,7 @@ class Outputs:
         fresh: Logits of sub-networks of masks drawn anew.
         wise: Logits of the WiSE-FT models by alpha.
         numbers: Numbers that belong to the weights, not to a split.
-        id_test_scores: Further scores of the reported model on ``id_test``.
+        robust: Robust accuracy of the reported model on the first images of ``id_test``, and how many; or None.
     """
 
     labels: Mapping[str, npt.NDArray[np.int64]]
@@ -45,7 +45,7 @@ class Outputs:
     fresh: tuple[Logits, ...] = ()
     wise: Mapping[float, Logits] = field(default_factory=dict)
     numbers: Mapping[str, float] = field(default_factory=dict)
-    id_test_scores: Mapping[str, float] = field(default_factory=dict)
+    robust: tuple[float, int] | None = None
 
 
 def cell_row(cell: CellSettings, status: str, failure: str = "", **facts: Any) -> Row:
@@ -121,7 +121,9 @@ def metric_rows(outputs: Outputs) -> Iterator[Row]:
     """Every number of a cell, without the cell's name."""
     for name, value in outputs.numbers.items():
         yield {"weights": "reported", "metric": name, "value": value}
-    yield from _rows({"weights": "reported"}, "id_test", outputs.id_test_scores, len(outputs.labels["id_test"]))
+    if outputs.robust is not None:
+        score, examples = outputs.robust
+        yield from _rows({"weights": "reported"}, "id_test", {"robust_accuracy_score": score}, examples)
     yield from _model_rows({"weights": "reported"}, outputs.reported, outputs)
     for alpha, logits in outputs.wise.items():
         yield from _model_rows({"weights": "wise", "alpha": alpha}, logits, outputs)

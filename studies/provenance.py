@@ -10,7 +10,7 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
-LIBRARIES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "timm", "optuna", "triton")
+LIBRARIES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "torchvision", "timm", "peft", "optuna", "triton")
 
 
 @lru_cache(maxsize=1)

@@ -9,7 +9,8 @@ from studies.opened import open_study
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Studies: each is one YAML file. STUDY is the name of a preset (smoke, levers-quick, levers-full) or a path.",
+    help="Studies: each is one YAML file. STUDY is the name of a preset (smoke, levers-quick, levers-full, "
+    "rivals-quick, rivals) or a path.",
 )
 
 STUDY = typer.Argument(..., metavar="STUDY", help="Name of a preset, or path of a YAML file.")
@@ -73,6 +74,17 @@ def status(study: str = STUDY, results: Path | None = RESULTS, is_json: bool = J
     from studies.commands import state
 
     state.status(open_study(study, results), Console(), is_json)
+
+
+@app.command()
+def methods(is_json: bool = JSON) -> None:
+    """List every method that a study can name, its settings with their defaults, and what training can add.
+
+    Example: gmixout study methods
+    """
+    from studies.commands import methods as listing
+
+    listing.methods(Console(), is_json)
 
 
 @app.command()

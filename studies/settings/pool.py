@@ -72,7 +72,7 @@ class Pool(BaseModel):
             >>> [seed for seed, _, _ in pool.runs(3, Schedule(), (1e-3,))]
             [1003000, 1003001]
         """
-        given = {name: values for name, values in self.vary.model_dump().items() if values is not None}
+        given = {name: values for name, values in self.vary.model_dump().items() if values is not None}  # type: ignore[attr-defined]
         for number in range(self.size):
             rng = np.random.Generator(np.random.Philox(key=[block, number]))
             # Everything is drawn, also what is not varied, so that varying one thing leaves the other draws alone.

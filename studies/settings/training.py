@@ -112,6 +112,11 @@ class Evaluation(BaseModel):
     attack: Attack | None = Field(default=None, description="PGD on ID test images, for robust accuracy; or null.")
     keep_weights: bool = Field(default=False, description="Whether the reported weights are kept as a file.")
 
+    @field_validator("attack")
+    @classmethod
+    def _in_one_spelling(cls, attack: Attack | None) -> Attack | None:
+        return attack.canonical() if attack is not None else None
+
     @model_validator(mode="after")
     def _is_possible(self) -> "Evaluation":
         if self.members == 1:

@@ -1,7 +1,11 @@
 """The command line: help that teaches, one clear line for bad input, and torch only to train."""
 
+import json
+
 import pytest
 
+from studies.commands.methods import PURPOSES
+from studies.settings import TRAITS
 from tests.studies.running import gmixout, write_study
 
 
@@ -31,7 +35,7 @@ def test_bad_study_is_one_line_and_nothing_is_made(change, words, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["study", "run", "nonsense"], "give one of levers-full, levers-quick, smoke"),
+        (["study", "run", "nonsense"], "give one of levers-full, levers-quick, rivals"),
         (["study", "show", "smoke"], "run it first"),
         (["study", "show", "abcdef"], "no cell begins with abcdef"),
         (["figures", "nowhere"], "nowhere"),
@@ -60,6 +64,7 @@ def test_debug_shows_the_traceback(tmp_path):
         ["study", "status", "smoke"],
         ["study", "show", "smoke"],
         ["study", "show", "smoke", "--json"],
+        ["study", "methods"],
         ["data", "list"],
         ["figures", "results/smoke/records", "--out", "figures"],
     ],
@@ -69,6 +74,15 @@ def test_works_where_torch_is_not_installed(arguments, finished):
     ended = gmixout(*arguments, cwd=folder, has_torch=False)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout
+
+
+def test_every_method_is_listed_with_its_settings(tmp_path):
+    listed = json.loads(gmixout("study", "methods", "--json", cwd=tmp_path).stdout)
+    assert listed.keys() == TRAITS.keys() == PURPOSES.keys()
+    assert listed["lora"]["options"]["rank"]["default"] == 4
+    assert "anchor" not in listed["mixout"]["levers"]
+    said = gmixout("study", "methods", cwd=tmp_path).stdout
+    assert all(f"{name}: {purpose}" in said for name, purpose in PURPOSES.items())
 
 
 def test_training_without_torch_says_what_is_missing(tmp_path):

@@ -69,10 +69,10 @@ def test_cross_entropy_is_attacked_where_single_precision_has_no_gradient(pictur
             return super().forward(images) * torch.tensor([0.0, 1.0])
 
     leads = lead_of(pictures, np.ones(len(pictures)), 0.0)
-    sure = pictures[(leads > 0.6) & (leads < 1.1)]
+    sure = pictures[(leads > 0.7) & (leads < 1.1)]
     ones = np.ones(len(sure), dtype=np.int64)
     attack = Attack(epsilon=0.15, losses=("cross_entropy",))
-    assert robust_accuracy(OneSided(30.0), sure, ones, attack, seed=0) == (lead_of(sure, ones, 0.15) > 0).mean() < 0.5
+    assert robust_accuracy(OneSided(25.0), sure, ones, attack, seed=0) == (lead_of(sure, ones, 0.15) > 0).mean() < 0.5
 
 
 def test_losses_by_hand():
@@ -100,14 +100,17 @@ def test_never_above_clean_accuracy_and_less_with_more_of_everything(fresh, exam
     labels[::10] = (labels[::10] + 1) % 10
     clean = (logits(fresh, images).argmax(axis=1) == labels).mean()
 
-    def robust(**changes):
-        attack = Attack(epsilon=0.004, steps=1, step_size=1e-5, examples=60, losses=("margin",))
-        return robust_accuracy(fresh, images, labels, attack.model_copy(update=changes), seed=0)
+    def robust(seed=0, **changes):
+        attack = Attack(epsilon=0.05, steps=1, step_size=1e-5, examples=60, losses=("margin",))
+        return robust_accuracy(fresh, images, labels, attack.model_copy(update=changes), seed)
 
     assert robust() <= clean == 0.9
-    assert robust(restarts=8) < robust()
+    assert len({robust(seed) for seed in range(4)}) > 1
+    restarted = [robust(restarts=count) for count in range(1, 9)]
+    assert restarted == sorted(restarted, reverse=True)
+    assert restarted[-1] < restarted[0]
     assert robust(steps=10, step_size=1e-3) < robust()
-    assert robust(epsilon=0.02) < robust()
+    assert robust(epsilon=0.15) < robust()
 
 
 def test_only_the_first_images_are_attacked(pictures, labels):
@@ -118,7 +121,7 @@ def test_only_the_first_images_are_attacked(pictures, labels):
     assert heard == [100, 20]
 
 
-def test_it_is_a_function_of_model_and_seed_and_leaves_no_trace(examples):
+def test_it_is_repeatable_and_leaves_no_trace(examples):
     class Watched(nn.Module):
         """A linear model that remembers the modes it was asked in."""
 
@@ -139,7 +142,7 @@ def test_it_is_a_function_of_model_and_seed_and_leaves_no_trace(examples):
     model.modes.clear()
     before = torch.get_rng_state()
     attack = Attack(epsilon=0.004, steps=1, step_size=0.001)
-    found = [robust_accuracy(model, examples.images, labels, attack, seed) for seed in (0, 0, 1, 2, 3)]
+    found = [robust_accuracy(model, examples.images, labels, attack, seed=0) for _ in range(2)]
     assert found[0] == found[1]
     assert 0 < found[0] < 1
     assert model.modes == {False}
