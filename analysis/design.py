@@ -9,6 +9,8 @@ import pandas as pd
 from analysis.records import LEVERS
 
 PLACE = ["benchmark", "backbone"]
+# What a method may choose besides learning rate, steps, batch size and weight decay.
+CHOICES = (*LEVERS, "options", "recipe")
 MAIN_LEVERS = ("anchor", "resample_every", "sparsity")
 LEVEL_ORDER: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -41,7 +43,7 @@ def with_setting(cells: pd.DataFrame) -> pd.DataFrame:
     Raises:
         ValueError: If two cells are the same repetition of the same setting.
     """
-    chosen = ["steps", "batch_size", "weight_decay", *LEVERS]
+    chosen = ["steps", "batch_size", "weight_decay", *CHOICES]
     columns = [[f"{name}={level_label(value)}" for value in cells[name]] for name in chosen]
     labels = [" ".join(part for part in row if not part.endswith("=")) for row in zip(*columns)]
     runs = [f"{pretrain}/{seed}" for pretrain, seed in zip(cells["pretrain_seed"], cells["seed"])]
@@ -52,7 +54,7 @@ def with_setting(cells: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             "records hold each repetition of a setting once, got two cells for "
             f"{first['method']} ({first['setting']}), learning rate {first['learning_rate']}, run {first['run']}; "
-            "they differ in code, manifest or a column that is not a lever: keep one study with Records.where or keep"
+            "they differ in code, manifest or a column that is no setting: keep one study with Records.where or keep"
         )
     return added
 

@@ -23,6 +23,15 @@ from analysis.records import Records
 from analysis.selection import candidates, select
 
 RESPONSES = ("id_score", "ood_score", "corruption_score", "diversity_score")
+LEVER_STUDY = ("zero_shot", "linear_probe", "full", "random_mask", "mixout", "gmixout")
+
+
+def lever_study(records: Records) -> Records:
+    """The records of GMixout and of its references, without rivals, variants and additions.
+
+    Figures with a line or a colour a method keep to these; those of the rivals show all.
+    """
+    return records.keep(records.cells.loc[records.cells["method"].isin(LEVER_STUDY), "cell"])
 
 
 def lever_cells(records: Records, rates: str = "chosen") -> pd.DataFrame:

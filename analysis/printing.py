@@ -1,4 +1,4 @@
-"""Frames to text: a summary with printed names and percent, as Markdown or LaTeX; any frame as CSV with its source.
+"""Frames to text: tables with printed names and percent, as Markdown or LaTeX; any frame as CSV with its source.
 
 The frames hold fractions; percent appears in printed cells alone, and their headings say so.
 """
@@ -28,6 +28,35 @@ _SUMMARY_HEADINGS: Mapping[str, str] = MappingProxyType(
         "few_score": "few (%)",
         "id_difference": "ID − full (points)",
         "ood_difference": "OOD − full (points)",
+    }
+)
+_COST_HEADINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "trained_per_episode": "trained per episode",
+        "touched_over_run": "touched",
+        "total_parameters": "parameters",
+        "stored_floats": "numbers stored",
+        "training_flops": "training operations",
+        "training_steps": "training steps",
+        "train_time_s": "training (s)",
+        "inference_passes": "forward passes",
+    }
+)
+_MEMBER_LABELS: Mapping[str, str] = MappingProxyType(
+    {
+        "reported": "reported",
+        "member": "mean member",
+        "ensemble": "ensemble of members",
+        "fresh_member": "mean fresh member",
+        "fresh_ensemble": "ensemble of fresh members",
+    }
+)
+_MEMBER_HEADINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "id_score": "ID (%)",
+        "ood_score": "OOD (%)",
+        "id_difference": "ID − reported (points)",
+        "ood_difference": "OOD − reported (points)",
     }
 )
 
@@ -73,6 +102,68 @@ def printed_effects(effects: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
         heading = theme.score_label(str(row["response"]), " (points)")
         text[heading] = interval_text(row["effect"], row["low"], row["high"], digits, signed=True) + star
     return pd.DataFrame(list(rows.values())).fillna(MISSING)
+
+
+def printed_comparisons(comparisons: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
+    """The rows of :func:`analysis.comparisons.compare` as text: one row a method, one column a reference and score.
+
+    Differences read ``estimate [low, high]`` in points; a star marks significance after Holm's correction. Missing and
+    diverged seeds of the method are spelled out, and the number of pairs where a run has no partner.
+
+    Args:
+        comparisons: Frame of :func:`analysis.comparisons.compare`.
+        digits: Decimals of a point.
+    """
+    rows: dict[tuple[str, ...], dict[str, str]] = {}
+    for row in comparisons.to_dict("records"):
+        is_wise = row["weights"] == "wise"
+        label = theme.look(str(row["method"])).label + (f" + WiSE-FT α={row['alpha']:.1f}" if is_wise else "")
+        text = rows.setdefault(
+            (row["benchmark"], row["backbone"], row["method"], row["weights"]),
+            {"benchmark": row["benchmark"], "backbone": row["backbone"], "method": label, "seeds": _seeds(row)},
+        )
+        score = theme.score_label(str(row["score"]), "").removesuffix(" accuracy")
+        heading = f"{score} − {theme.look(str(row['reference'])).label} (points)"
+        ends = row["difference"], row["difference_low"], row["difference_high"]
+        pairs = f" ({row['paired_seeds']} paired)" if row["unpaired_seeds"] and row["paired_seeds"] else ""
+        text[heading] = interval_text(*ends, digits, signed=True) + (" *" if row["is_significant"] else "") + pairs
+    return _one_place(pd.DataFrame(list(rows.values())).fillna(MISSING))
+
+
+def printed_costs(costs: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`analysis.tables.costs` as text; training also in multiples of full fine-tuning's."""
+    rows = []
+    for row in costs.to_dict("records"):
+        text = {"benchmark": row["benchmark"], "backbone": row["backbone"]}
+        text |= {"method": theme.look(str(row["method"])).label, "seeds": _seeds(row), "tried": f"{row['candidates']}"}
+        for name, heading in _COST_HEADINGS.items():
+            form = {"training_flops": "{:.3g}", "train_time_s": "{:,.1f}"}.get(name, "{:,.0f}")
+            text[heading] = _number(row[name], form)
+            if name == "training_flops":
+                text["full = 1"] = _number(row["training_flops_ratio"], "{:.2f}")
+        rows.append(text)
+    return _one_place(pd.DataFrame(rows))
+
+
+def printed_implicit_ensembles(ensembles: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
+    """The rows of :func:`analysis.tables.implicit_ensembles` as text, one row a method and kind of weights.
+
+    Args:
+        ensembles: Frame of :func:`analysis.tables.implicit_ensembles`.
+        digits: Decimals of a percent.
+    """
+    rows = []
+    for row in ensembles.to_dict("records"):
+        text = {"benchmark": row["benchmark"], "backbone": row["backbone"]}
+        text |= {"method": theme.look(str(row["method"])).label, "weights": _MEMBER_LABELS[str(row["weights"])]}
+        text |= {"seeds": _seeds(row), "forward passes": _number(row["inference_passes"], "{:.0f}")}
+        text["training steps"] = _number(row["training_steps"], "{:,.0f}")
+        for name, heading in _MEMBER_HEADINGS.items():
+            ends = row[name], row[f"{name}_low"], row[f"{name}_high"]
+            text[heading] = interval_text(*ends, digits, signed=name.endswith("difference"))
+        text["diversity, OOD (%)"] = interval_text(row["diversity_score"], float("nan"), float("nan"), digits)
+        rows.append(text)
+    return _one_place(pd.DataFrame(rows))
 
 
 def interval_text(estimate: float, low: float, high: float, digits: int = 1, signed: bool = False) -> str:
@@ -140,6 +231,13 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
+def _one_place(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame without benchmark and backbone where there is only one of each."""
+    names = ["benchmark", "backbone"]
+    is_one = frame.empty or len(frame[names].drop_duplicates()) == 1
+    return frame.drop(columns=names, errors="ignore") if is_one else frame
+
+
 def _seeds(row: Mapping[Hashable, Any]) -> str:
     notes = [f"{row[name]} {name}" for name in ("missing", "diverged") if row[name]]
     return f"{row['seeds']}" + (f" ({', '.join(notes)})" if notes else "")
@@ -152,6 +250,6 @@ def _number(value: float, form: str) -> str:
 def _tex(text: str) -> str:
     for plain, escaped in (("\\", r"\textbackslash "), ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#"),
                            ("−", "$-$"), ("α", r"$\alpha$"), ("λ", r"$\lambda$"), ("→", r"$\to$"), ("∞", r"$\infty$"),
-                           ("—", "---")):  # fmt: skip
+                           ("—", "---"), ("×", r"$\times$")):  # fmt: skip
         text = text.replace(plain, escaped)
     return text

@@ -8,12 +8,12 @@ stays visible; one with missing seeds ranks behind complete ones.
 import numpy as np
 import pandas as pd
 
-from analysis.design import PLACE, with_setting
-from analysis.records import LEVERS, Records
+from analysis.design import CHOICES, PLACE, with_setting
+from analysis.records import Records
 from analysis.shifts import shift_scores
 
 _CANDIDATE = [*PLACE, "method", "setting", "learning_rate"]
-_CHOICES = {"method": [*PLACE, "method"], "setting": [*PLACE, "method", "setting"]}
+_GROUPS = {"method": [*PLACE, "method"], "setting": [*PLACE, "method", "setting"]}
 
 
 def candidates(records: Records) -> pd.DataFrame:
@@ -21,9 +21,10 @@ def candidates(records: Records) -> pd.DataFrame:
 
     Returns:
         One row a candidate, best first within a method: ``benchmark``, ``backbone``, ``method``, ``setting``,
-        ``learning_rate``, the lever columns; ``id_val_score`` (mean over seeds); ``seeds`` (with a number),
-        ``missing`` (seeds that the method's other candidates have, failed ones included), ``diverged``; ``rank``
-        (1 is best); ``cells`` (tuple of cell hashes).
+        ``learning_rate`` (NaN where none is set: zero-shot, soups, ensembles), the lever columns, ``options``,
+        ``recipe``; ``id_val_score`` (mean over seeds); ``seeds`` (with a number), ``missing`` (seeds that the
+        method's other candidates have, failed ones included), ``diverged``; ``rank`` (1 is best); ``cells`` (tuple of
+        cell hashes).
     """
     return _ranked(records.cells, _validation(records)["value"])
 
@@ -91,7 +92,7 @@ def _validation(records: Records, weights: str = "reported") -> pd.DataFrame:
 def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
     # What a cell cost or how it went otherwise is no ground for a choice, so it is cut away here.
     known = with_setting(cells[["cell", *PLACE, "pretrain_seed", "method", "seed", "learning_rate", "steps",
-                                "batch_size", "weight_decay", *LEVERS, "status"]])  # fmt: skip
+                                "batch_size", "weight_decay", *CHOICES, "status"]])  # fmt: skip
     score = known["cell"].astype(object).map(dict(zip(scores.index, scores))).astype("float64")
     known = known.assign(score=score.where(known["status"].ne("failed").to_numpy(dtype=bool), np.nan))
     expected = {tuple(map(str, key)): group["run"].nunique() for key, group in known.groupby([*PLACE, "method"])}
@@ -102,14 +103,14 @@ def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
         present = group[group["score"].notna()]
         rows.append({
             **dict(zip(_CANDIDATE, key)),
-            **{lever: group[lever].iloc[0] for lever in LEVERS},
+            **{name: group[name].iloc[0] for name in CHOICES},
             "id_val_score": float(present["score"].mean()) if len(present) else float("nan"),
             "seeds": len(present),
             "missing": runs - int((group["score"].notna() | group["status"].eq("diverged")).sum()),
             "diverged": diverged,
             "cells": tuple(sorted(present["cell"])),
         })  # fmt: skip
-    columns = [*_CANDIDATE, *LEVERS, "id_val_score", "seeds", "missing", "diverged", "cells"]
+    columns = [*_CANDIDATE, *CHOICES, "id_val_score", "seeds", "missing", "diverged", "cells"]
     frame = pd.DataFrame(rows, columns=columns)
     frame = frame.assign(is_empty=frame["seeds"].eq(0), is_missing=frame["missing"].gt(0), worst=-frame["id_val_score"])
     frame["has_diverged"] = frame["diverged"].gt(0)
@@ -120,7 +121,7 @@ def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
 
 
 def _best(ranked: pd.DataFrame, by: str) -> pd.DataFrame:
-    if by not in _CHOICES:
-        raise ValueError(f"by must be one of {', '.join(_CHOICES)}, got {by!r}")
-    counts = ranked.groupby(_CHOICES[by])["rank"].transform("size")
-    return ranked.assign(candidates=counts).drop_duplicates(_CHOICES[by], keep="first").reset_index(drop=True)
+    if by not in _GROUPS:
+        raise ValueError(f"by must be one of {', '.join(_GROUPS)}, got {by!r}")
+    counts = ranked.groupby(_GROUPS[by])["rank"].transform("size")
+    return ranked.assign(candidates=counts).drop_duplicates(_GROUPS[by], keep="first").reset_index(drop=True)

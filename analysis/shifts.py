@@ -60,8 +60,15 @@ def shift_scores(
     return scores.reset_index()
 
 
-def member_scores(metrics: pd.DataFrame, domains: Sequence[str] | None = None) -> pd.DataFrame:
+def member_scores(
+    metrics: pd.DataFrame, domains: Sequence[str] | None = None, weights: str = "members"
+) -> pd.DataFrame:
     """Members' diversity and their ensemble's gain on ID and OOD, one row a cell.
+
+    Args:
+        metrics: The ``metrics`` table of one benchmark's records.
+        domains: OOD domains of the mean; by default all that any row names.
+        weights: Whose: ``members``, or ``fresh_members``.
 
     Returns:
         Columns ``cell``; ``diversity_score`` and ``id_diversity_score`` (label disagreement, mean over the OOD domains
@@ -69,7 +76,7 @@ def member_scores(metrics: pd.DataFrame, domains: Sequence[str] | None = None) -
     """
     frames = []
     for metric, name in (("label_disagreement_score", "diversity_score"), ("ensemble_gain_score",) * 2):
-        scores = shift_scores(metrics, metric, weights=("members",), domains=domains, kinds=())
+        scores = shift_scores(metrics, metric, weights=(weights,), domains=domains, kinds=())
         frames.append(scores.set_index("cell")[["ood_score", "id_score"]].set_axis([name, f"id_{name}"], axis=1))
     return pd.concat(frames, axis=1).rename_axis("cell").reset_index()
 

@@ -1,12 +1,14 @@
 """Colours, order and printed names of methods, levers and scores; the drawing style as a context, never global.
 
-Colours are Okabe and Ito's (2008), told apart under the common colour blindnesses; markers differ as well. Data are
-fractions; only what is drawn or printed becomes percent, here.
+A method's name in the records is ``base``, ``base/variant`` or either with ``+addition`` once or more: the base gives
+family, colour and marker. Colours are Okabe and Ito's (2008), told apart under the common colour blindnesses, and two
+of Tol's for the families beyond; markers differ within a family. Data are fractions; only what is drawn or printed
+becomes percent, here.
 """
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -23,19 +25,72 @@ class Look:
     label: str
     color: str
     marker: str
+    family: str = "other"
 
+
+FAMILIES: Mapping[str, str] = MappingProxyType(
+    {
+        "pretrained": "Pretrained",
+        "few": "Few parameters",
+        "full": "All parameters",
+        "pulled": "Pulled to the pretrained weights",
+        "averaged": "Averaged along a run",
+        "several": "Built from several runs",
+        "masked": "Masked without mixing",
+        "mixout": "Mixout and its kin",
+        "gmixout": "GMixout",
+        "other": "Other",
+    }
+)
 
 METHODS: Mapping[str, Look] = MappingProxyType(
     {
-        "zero_shot": Look("Zero-shot", "#000000", "*"),
-        "linear_probe": Look("Linear probe", "#56B4E9", "v"),
-        "full": Look("Full fine-tuning", "#D55E00", "s"),
-        "random_mask": Look("Random masking", "#E69F00", "^"),
-        "mixout": Look("Mixout", "#009E73", "D"),
-        "gmixout": Look("GMixout", "#0072B2", "o"),
+        "zero_shot": Look("Zero-shot", "#000000", "*", "pretrained"),
+        "linear_probe": Look("Linear probe", "#56B4E9", "v", "few"),
+        "random_head_probe": Look("Linear probe, random head", "#56B4E9", "<", "few"),
+        "bias_norm": Look("Biases and norms", "#56B4E9", "P", "few"),
+        "lora": Look("LoRA", "#56B4E9", "s", "few"),
+        "dora": Look("DoRA", "#56B4E9", "D", "few"),
+        "shira": Look("SHiRA", "#56B4E9", "X", "few"),
+        "full": Look("Full fine-tuning", "#D55E00", "s", "full"),
+        "lp_ft": Look("LP-FT", "#D55E00", "v", "full"),
+        "flyp": Look("FLYP", "#D55E00", "P", "full"),
+        "l2_sp": Look("L2-SP", "#999933", "s", "pulled"),
+        "decay_to_pretrained": Look("Decay to pretrained", "#999933", "D", "pulled"),
+        "ema": Look("EMA of full fine-tuning", "#CC79A7", "o", "averaged"),
+        "weight_average": Look("Weight average", "#CC79A7", "s", "averaged"),
+        "swad": Look("SWAD", "#CC79A7", "D", "averaged"),
+        "uniform_soup": Look("Uniform soup", "#882255", "s", "several"),
+        "greedy_soup": Look("Greedy soup", "#882255", "D", "several"),
+        "diwa": Look("DiWA", "#882255", "P", "several"),
+        "ensemble": Look("Ensemble", "#882255", "o", "several"),
+        "random_mask": Look("Random masking", "#E69F00", "^", "masked"),
+        "sequential_masks": Look("Sequential masks", "#E69F00", "v", "masked"),
+        "dropconnect": Look("DropConnect", "#009E73", "X", "mixout"),
+        "mixout": Look("Mixout", "#009E73", "D", "mixout"),
+        "mixout_published": Look("Mixout, published gradient", "#009E73", "s", "mixout"),
+        "hr_mixout": Look("HR-Mixout", "#009E73", "^", "mixout"),
+        "hr_mixout_filter": Look("HR-Mixout, filters", "#009E73", "v", "mixout"),
+        "gmixout": Look("GMixout", "#0072B2", "o", "gmixout"),
     }
 )
-OTHER = ("#CC79A7", "#999999", "#F0E442")
+OTHER = ("#999999", "#777777", "#BBBBBB")
+
+ADDITIONS: Mapping[str, str] = MappingProxyType(
+    {
+        "crop": "random crops",
+        "randaugment": "RandAugment",
+        "mixup": "MixUp",
+        "cutmix": "CutMix",
+        "label_smoothing": "label smoothing",
+        "class_balanced": "class balancing",
+        "logit_adjusted": "logit adjustment",
+        "adversarial": "adversarial training",
+        "early_stopping": "early stopping",
+    }
+)
+# RandAugment acts on random crops, so that saying both says one thing twice.
+IMPLIED: Mapping[str, str] = MappingProxyType({"crop": "randaugment"})
 
 LEVERS: Mapping[str, str] = MappingProxyType(
     {
@@ -128,22 +183,50 @@ def sequence_colors(levels: int) -> ListedColormap:
     return ListedColormap([mpl.colormaps["viridis"](value) for value in np.linspace(0.84, 0.0, max(levels, 1))])
 
 
+def name_parts(method: str) -> tuple[str, str, tuple[str, ...]]:
+    """A method's base, variant and additions.
+
+    Example:
+        >>> name_parts("full/long+randaugment+mixup")
+        ('full', 'long', ('randaugment', 'mixup'))
+    """
+    name, *additions = method.split("+")
+    base, _, variant = name.partition("/")
+    return base, variant, tuple(additions)
+
+
 def look(method: str) -> Look:
-    """How to show a method; one without an entry gets its own name and a fixed spare colour."""
-    if method in METHODS:
-        return METHODS[method]
-    return Look(method, OTHER[sum(method.encode()) % len(OTHER)], "p")
+    """How to show a method: its base's family, colour and marker, a label that also names variant and additions.
+
+    A base without an entry gets its own name, a fixed spare colour and the family ``other``.
+
+    Example:
+        >>> [look(name).label for name in ("gmixout+crop+randaugment", "ensemble/short", "mine")]
+        ['GMixout + RandAugment', 'Ensemble (short)', 'mine']
+    """
+    base, variant, additions = name_parts(method)
+    shown = METHODS.get(base, Look(base, OTHER[sum(base.encode()) % len(OTHER)], "p"))
+    label = shown.label + (f" ({variant.replace('_', ' ')})" if variant else "")
+    said = [one for one in additions if IMPLIED.get(one) not in additions]
+    return replace(shown, label=" + ".join([label, *(ADDITIONS.get(one, one.replace("_", " ")) for one in said)]))
 
 
 def in_order(methods: Iterable[str]) -> list[str]:
-    """Methods in the order to show: as in ``METHODS``, then the others by name.
+    """Methods in the order to show: bases as in ``METHODS``, then the others by name; each plain, then its variants
+    and additions.
 
     Example:
-        >>> in_order(["new", "gmixout", "full"])
-        ['full', 'gmixout', 'new']
+        >>> in_order(["new", "gmixout", "full+mixup", "full/long", "full"])
+        ['full', 'full+mixup', 'full/long', 'gmixout', 'new']
     """
-    order = list(METHODS)
-    return sorted(set(methods), key=lambda name: (order.index(name) if name in order else len(order), name))
+    bases, known = list(METHODS), list(ADDITIONS)
+
+    def place(method: str) -> tuple[Any, ...]:
+        base, variant, additions = name_parts(method)
+        order = [known.index(one) if one in known else len(known) for one in additions]
+        return bases.index(base) if base in bases else len(bases), base, variant, order, additions
+
+    return sorted(set(methods), key=place)
 
 
 def lever_label(lever: str) -> str:

@@ -10,6 +10,8 @@ from analysis.figures import (
     id_ood_plane,
     learning_rate_frontier,
     lever_panels,
+    rivals_cost,
+    rivals_plane,
 )
 from analysis.figures.figure import Figure, NothingToDraw
 
@@ -21,6 +23,8 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "heatmaps": heatmaps.FIGURE,
         "diversity_vs_ood_gain": diversity_vs_ood_gain.FIGURE,
         "corruption_severity": corruption_severity.FIGURE,
+        "rivals_plane": rivals_plane.FIGURE,
+        "rivals_cost": rivals_cost.FIGURE,
     }
 )
 

@@ -1,4 +1,4 @@
-"""Accuracy against corruption severity for each method, and the same relative to full fine-tuning."""
+"""Accuracy against corruption severity for GMixout and its references, also relative to full fine-tuning."""
 
 import numpy as np
 import pandas as pd
@@ -9,6 +9,7 @@ from analysis import theme
 from analysis.design import with_setting
 from analysis.figures.figure import Figure, needs
 from analysis.intervals import paired
+from analysis.levers import lever_study
 from analysis.records import Records
 from analysis.selection import select
 from analysis.shifts import severity_scores
@@ -20,8 +21,10 @@ COLUMNS = ["method", "severity", "seeds", "score", "lowest", "highest", "differe
 def table(records: Records) -> pd.DataFrame:
     """Mean accuracy over the corruption kinds per method (chosen on ID validation) and severity; 0 is clean.
 
-    ``lowest`` and ``highest`` are over seeds; ``difference`` is to full fine-tuning, paired by seed.
+    ``lowest`` and ``highest`` are over seeds; ``difference`` is to full fine-tuning, paired by seed. Of the methods of
+    the lever study alone.
     """
+    records = lever_study(records)
     chosen = select(records)
     names = [cell for cells in chosen["cells"] for cell in cells]
     ours = records.keep(names)

@@ -14,6 +14,7 @@ from analysis import theme
 from analysis.design import level_label, varying_levers
 from analysis.figures.figure import Figure, needs
 from analysis.frontier import frontier, on_frontier
+from analysis.levers import lever_study
 from analysis.outcomes import outcomes
 from analysis.records import LEVERS, Records
 from analysis.selection import select
@@ -25,7 +26,7 @@ COLUMNS = ["kind", "method", "label", "setting", *LEVERS, "learning_rate", "is_c
 
 
 def table(records: Records) -> pd.DataFrame:
-    """Every point of every curve, means over runs, rates ascending within a curve.
+    """Every point of every curve of the lever study's methods, means over runs, rates ascending within a curve.
 
     Returns:
         ``kind`` is ``method`` (of the settings with at least two rates the one that ID validation prefers), ``setting``
@@ -33,6 +34,7 @@ def table(records: Records) -> pd.DataFrame:
         names the curve; ``is_chosen`` marks the rate that ID validation chose. A rate at which every run diverged or
         failed keeps its row, with NaN scores; see :func:`analysis.frontier.frontier`.
     """
+    records = lever_study(records)
     points = frontier(records)
     needs(bool(points["ood_score"].notna().any()), "ID and OOD accuracies of a method at two learning rates or more",
           "run a study that lists several learning_rates")  # fmt: skip

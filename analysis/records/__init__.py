@@ -17,10 +17,10 @@ from analysis.records.schema import (
     TABLES,
     WEIGHTS,
     Column,
-    validate,
 )
 from analysis.records.storage import read, write
 from analysis.records.tables import Records, concatenate
+from analysis.records.validation import canonical_json, validate
 
 LEVERS = tuple(LEVER_COLUMNS)
 
@@ -39,6 +39,7 @@ __all__ = [
     "WEIGHTS",
     "Column",
     "Records",
+    "canonical_json",
     "cells_frame",
     "concatenate",
     "curves_frame",

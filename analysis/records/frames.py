@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from analysis.records.schema import TABLES, Column, check_names, validate
+from analysis.records.schema import TABLES, Column
+from analysis.records.validation import check_names, validate
 
 Rows = Iterable[Mapping[str, Any]] | Mapping[str, Sequence[Any]] | pd.DataFrame
 

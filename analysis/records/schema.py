@@ -1,4 +1,4 @@
-"""The result tables' columns: names, dtypes, units and meaning, and the check that a frame obeys them.
+"""The result tables' columns: names, dtypes, units and meaning.
 
 Fractions everywhere, never percent. A null says "does not apply" or "not known"; it never stands for zero.
 """
@@ -8,13 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-import pandas as pd
-
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 STATUSES = ("done", "diverged", "failed")
-WEIGHTS = ("reported", "wise", "member", "members", "ensemble")
-MEMBER_KINDS = ("visited", "trajectory", "none")
+WEIGHTS = ("reported", "wise", "member", "members", "ensemble", "fresh_members", "fresh_ensemble")
+MEMBER_KINDS = ("visited", "trajectory", "runs", "none")
 SPLIT_PATTERN = re.compile(r"(|train|id_val|id_test|ood/[^/]+|corruption/[^/]+/[1-5])")
 
 
@@ -80,7 +78,7 @@ CELL_COLUMNS: Mapping[str, Column] = MappingProxyType(
         "backbone": Column("text", "name of the pretrained model"),
         "pretrain_seed": Column("whole", "seed of the pretraining"),
         "method": Column(
-            "text", "fine-tuning method: zero_shot, linear_probe, full, random_mask, mixout, gmixout, ..."
+            "text", "fine-tuning method: zero_shot, full, gmixout, ...; then /variant, then +addition to plain training"
         ),
         "seed": Column("whole", "seed of data order, initial weights, augmentation and masks"),
         "learning_rate": _optional("real", "peak learning rate; null where nothing is trained"),
@@ -88,15 +86,29 @@ CELL_COLUMNS: Mapping[str, Column] = MappingProxyType(
         "batch_size": Column("whole", "images a step"),
         "weight_decay": _optional("real", "decoupled weight decay"),
         **LEVER_COLUMNS,
+        "options": Column(
+            "text", "canonical JSON of the method's own settings beyond the levers, empty if none", default=""
+        ),
+        "recipe": Column(
+            "text", "canonical JSON of what differs from plain training, empty if nothing does", default=""
+        ),
         "settings": Column("text", "canonical JSON of the cell's settings"),
         "status": Column("text", "done, diverged (a result) or failed"),
         "failure": Column("text", "kind of the failure, empty if none", default=""),
         "trained_per_episode": _optional("whole", "parameters that train within one episode"),
         "touched_over_run": _optional("whole", "parameters that trained at any time in the run"),
         "total_parameters": _optional("whole", "parameters of the model"),
+        "stored_floats": _optional(
+            "whole", "numbers held between two training steps: weights, averages, anchors, optimiser state"
+        ),
+        "training_flops": _optional(
+            "real", "floating-point operations of the whole training, sources included, counted from one step"
+        ),
+        "training_steps": _optional("whole", "optimiser steps in all, those of the runs it is built from included"),
+        "inference_passes": _optional("whole", "forward passes an example needs at test time"),
         "subnetworks": _optional("whole", "sub-networks visited by the run"),
         "member_kind": Column(
-            "text", "what the members are: visited sub-networks, a trajectory, or none", default="none"
+            "text", "what the members are: visited sub-networks, a trajectory, separate runs, or none", default="none"
         ),
         "wall_time_s": _optional("real", "seconds of the whole cell"),
         "train_time_s": _optional("real", "seconds of training alone"),
@@ -112,14 +124,19 @@ CELL_COLUMNS: Mapping[str, Column] = MappingProxyType(
 METRIC_COLUMNS: Mapping[str, Column] = MappingProxyType(
     {
         "cell": Column("text", "the cell that was measured"),
-        "weights": Column("text", "which weights: reported, wise, member, members (pairwise) or ensemble"),
+        "weights": Column(
+            "text",
+            "which weights: reported, wise, member, members (pairwise), ensemble; fresh_members (pairwise) and "
+            "fresh_ensemble, of sub-networks of freshly drawn masks",
+        ),
         "alpha": Column(
             "real", "WiSE-FT coefficient on the fine-tuned side, [0, 1]; null unless wise", True, float("nan")
         ),
         "member": Column("whole", "index of the member; -1 unless weights is member", default=-1),
         "split": Column("text", "split name, empty if the metric belongs to the weights", default=""),
         "metric": Column(
-            "text", "name; ends in _score (higher is better) or _error (lower is better), or is a distance"
+            "text",
+            "name; ends in _score (higher is better) or _error (lower is better), or is a distance or a count",
         ),
         "value": Column("real", "the number, a fraction where it counts; null if undefined", nullable=True),
         "examples": Column("whole", "examples behind the number; 0 if none", default=0),
@@ -162,90 +179,3 @@ KEYS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "curves": ("cell", "step", "metric"),
     }
 )
-
-_ALLOWED = {
-    ("cells", "status"): STATUSES,
-    ("cells", "member_kind"): MEMBER_KINDS,
-    ("metrics", "weights"): WEIGHTS,
-    ("examples", "weights"): WEIGHTS,
-}
-
-
-def validate(table: str, frame: pd.DataFrame) -> None:
-    """Checks columns, dtypes, nulls, allowed values and unique keys of one table.
-
-    Args:
-        table: ``cells``, ``metrics``, ``examples`` or ``curves``.
-        frame: The frame to check; its columns may stand in any order.
-
-    Raises:
-        ValueError: At the first rule that is broken, with what came and what to do.
-
-    Example:
-        >>> validate("curves", pd.DataFrame({"cell": []}))  # doctest: +ELLIPSIS
-        Traceback (most recent call last):
-        ...
-        ValueError: curves must have the columns cell, step, metric, value; missing: step, metric, value; ...
-    """
-    columns = check_names(table, list(frame.columns))
-    for name, column in columns.items():
-        _check_column(table, name, column, frame[name])
-    if table == "cells" and len(frame):
-        other = sorted(set(frame["schema_version"]) - {SCHEMA_VERSION})
-        if other:
-            raise ValueError(
-                f"cells.schema_version must be {SCHEMA_VERSION}, got {other}; "
-                "read them with the version of the code that wrote them, or run the study again"
-            )
-    repeated = frame.duplicated(list(KEYS[table]))
-    if repeated.any():
-        first = frame.loc[repeated, list(KEYS[table])].iloc[0].to_dict()
-        raise ValueError(
-            f"{table} must hold each ({', '.join(KEYS[table])}) once, got {int(repeated.sum())} repeated rows, "
-            f"the first {first}; drop the copies before building the records"
-        )
-
-
-def check_names(table: str, names: list[str]) -> Mapping[str, Column]:
-    """Returns the table's columns after checking that exactly these names came.
-
-    Raises:
-        ValueError: If the table is unknown, or a column is missing, unknown or repeated.
-    """
-    if table not in TABLES:
-        raise ValueError(f"table must be one of {', '.join(TABLES)}, got {table!r}")
-    columns = TABLES[table]
-    missing = [name for name in columns if name not in names]
-    unknown = [name for name in names if name not in columns]
-    if missing or unknown or len(set(names)) != len(names):
-        raise ValueError(
-            f"{table} must have the columns {', '.join(columns)}; missing: {', '.join(missing) or 'none'}; "
-            f"unknown: {', '.join(map(str, unknown)) or 'none'}; build it with analysis.records.{table}_frame"
-        )
-    return columns
-
-
-def _check_column(table: str, name: str, column: Column, values: pd.Series) -> None:
-    is_right = isinstance(values.dtype, pd.StringDtype) if column.kind == "text" else values.dtype == column.dtype
-    if not is_right:
-        raise ValueError(
-            f"{table}.{name} must have dtype {column.dtype}, got {values.dtype}; "
-            f"build it with analysis.records.{table}_frame"
-        )
-    if not column.nullable and values.isna().any():
-        raise ValueError(
-            f"{table}.{name} must never be null, got {int(values.isna().sum())} nulls in {len(values)} rows; "
-            f"give a value ({column.doc})"
-        )
-    if (table, name) in _ALLOWED:
-        allowed = _ALLOWED[table, name]
-        unknown = sorted(set(values.unique()) - set(allowed))
-        if unknown:
-            raise ValueError(f"{table}.{name} must be one of {', '.join(allowed)}, got {', '.join(unknown)}")
-    if name == "split":
-        unknown = sorted(split for split in values.unique() if not SPLIT_PATTERN.fullmatch(split))
-        if unknown:
-            raise ValueError(
-                f"{table}.split must be empty, train, id_val, id_test, ood/<domain> or "
-                f"corruption/<kind>/<severity 1..5>, got {', '.join(unknown[:5])}"
-            )

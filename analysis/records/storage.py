@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from analysis.records.frames import cells_frame, conform
-from analysis.records.schema import CELL_COLUMNS, SCHEMA_VERSION, TABLES, Column, check_names
+from analysis.records.schema import CELL_COLUMNS, SCHEMA_VERSION, TABLES, Column
 from analysis.records.tables import Records, concatenate
+from analysis.records.validation import canonical_json, check_names
 
 _ARROW = {"text": pa.string(), "real": pa.float64(), "whole": pa.int64(), "truth": pa.bool_(), "bytes": pa.binary()}
 _VERSION_KEY = b"gmixout_schema_version"
@@ -207,7 +208,10 @@ def _read_failed(shard: Path) -> Records:
     else:
         failure = _read_json(shard / "FAILED.json")
         settings = _read_json(shard / "settings.json")
-        row = {name: value for name, value in _flatten(settings).items() if name in CELL_COLUMNS}
+        # A method may call its own settings what it likes, so they are no columns.
+        flat = _flatten({name: value for name, value in settings.items() if name != "options"})
+        row = {name: value for name, value in flat.items() if name in CELL_COLUMNS}
+        row |= {"options": canonical_json(settings.get("options", {}))}
         row |= {"cell": shard.name, "status": "failed", "failure": str(failure.get("kind", "unknown"))}
         row |= {"settings": json.dumps(settings, sort_keys=True, separators=(",", ":"))}
         try:

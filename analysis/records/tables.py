@@ -10,7 +10,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.records.frames import cells_frame, curves_frame, examples_frame, metrics_frame, unpack
-from analysis.records.schema import KEYS, SCHEMA_VERSION, TABLES, validate
+from analysis.records.schema import KEYS, SCHEMA_VERSION, TABLES
+from analysis.records.validation import validate
 
 
 @dataclass(frozen=True)

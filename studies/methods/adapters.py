@@ -17,10 +17,10 @@ from studies.settings import CellSettings
 
 
 class _Adapter(Method):
-    """Adapters on linear layers, and the head, train; merging them into the weights is the library's own.
+    """Adapters, and the head, train; biases and norms do not. Merging into the weights is the library's own.
 
     Args:
-        model: Its linear layers are wrapped in place.
+        model: Its layers are wrapped in place.
         cell: Gives rank and targets, the seed of the adapters' first values, and the number of snapshots.
     """
 
@@ -33,7 +33,7 @@ class _Adapter(Method):
         # The library draws the adapters from torch's global generator.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cell.seed)
-            self._peft = peft.get_peft_model(model, self.configuration(cell))
+            self._peft = peft.get_peft_model(model, self.configuration(model, cell))
         super().__init__(self._peft.get_base_model(), cell)
         self._trained = {name: value for name, value in self._peft.named_parameters() if value.requires_grad}
         self._snapshot_steps = frozenset(spaced_steps(cell.steps, cell.evaluation.members))
@@ -41,7 +41,7 @@ class _Adapter(Method):
         self._step = 0
 
     @abstractmethod
-    def configuration(self, cell: CellSettings) -> Any:
+    def configuration(self, model: nn.Module, cell: CellSettings) -> Any:
         """The library's configuration."""
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
@@ -105,21 +105,21 @@ class _Adapter(Method):
 class Lora(_Adapter):
     """LoRA (Hu et al., ICLR 2022)."""
 
-    def configuration(self, cell: CellSettings) -> Any:
-        return _lora(cell, has_magnitude=False)
+    def configuration(self, model: nn.Module, cell: CellSettings) -> Any:
+        return _lora(model, cell, has_magnitude=False)
 
 
 class Dora(_Adapter):
     """DoRA (Liu et al., ICML 2024): LoRA of the weights' directions, with magnitudes that train by themselves."""
 
-    def configuration(self, cell: CellSettings) -> Any:
-        return _lora(cell, has_magnitude=True)
+    def configuration(self, model: nn.Module, cell: CellSettings) -> Any:
+        return _lora(model, cell, has_magnitude=True)
 
 
 class Shira(_Adapter):
     """SHiRA (Bhardwaj et al., NeurIPS 2024) with its random mask: one fixed sparse set of entries trains."""
 
-    def configuration(self, cell: CellSettings) -> Any:
+    def configuration(self, model: nn.Module, cell: CellSettings) -> Any:
         import peft
 
         # Off is torch's own default; saying so keeps it from warning about it at every new process.
@@ -132,13 +132,18 @@ class Shira(_Adapter):
         )
 
 
-def _lora(cell: CellSettings, has_magnitude: bool) -> Any:
+def _lora(model: nn.Module, cell: CellSettings, has_magnitude: bool) -> Any:
     import peft
 
+    targets: Any = cell.options["targets"]
+    if targets == "all-weights":
+        # The library's all-linear leaves convolutions out, a stem's among them, which masked methods train.
+        layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        targets = [name for name, part in model.named_modules() if isinstance(part, layers) and name != "head"]
     return peft.LoraConfig(
         r=int(cell.options["rank"]),
         lora_alpha=float(cell.options["alpha"]),  # type: ignore[arg-type]
-        target_modules=str(cell.options["targets"]),
+        target_modules=targets,
         modules_to_save=["head"],
         lora_dropout=0.0,
         use_dora=has_magnitude,

@@ -70,7 +70,9 @@ class LoraOptions(Options):
     rank: int = Field(default=4, ge=1, description="Rank of the adapters.")
     alpha: float = Field(default=8.0, gt=0, allow_inf_nan=False, description="The update is scaled by alpha / rank.")
     targets: str = Field(
-        default="all-linear", min_length=1, description="all-linear, or a regular expression of modules' names."
+        default="all-linear",
+        min_length=1,
+        description="all-linear; all-weights, which adds convolutions; or a regular expression of modules' names.",
     )
 
 

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 from analysis.records import Records
+from tests.analysis.rivals import fabricate_rivals
 from tests.analysis.synthetic import fabricate
 
 # No deadline: a test must not fail because other processes keep the machine busy.
@@ -19,3 +20,8 @@ def records() -> Records:
 @pytest.fixture(scope="session")
 def small() -> Records:
     return fabricate(anchors=("pretrained", "ema"), periods=(1.0, 10.0), sparsities=(0.5, 0.9), learning_rates=(1e-3,))
+
+
+@pytest.fixture(scope="session")
+def rivals() -> Records:
+    return fabricate_rivals()

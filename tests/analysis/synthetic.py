@@ -50,7 +50,7 @@ def fabricate(
     for (method, levers), run, rate in product(settings, seeds, learning_rates):
         if method == "zero_shot" and rate != learning_rates[0]:
             continue
-        _cell(tables, rng, benchmark, method, levers, run, None if method == "zero_shot" else rate, groups)
+        add_cell(tables, rng, benchmark, method, levers, run, None if method == "zero_shot" else rate, groups)
     return Records(
         cells_frame(tables["cells"]),
         metrics_frame(tables["metrics"]),
@@ -70,12 +70,27 @@ def _strength(method: str, levers: dict, rate: float | None) -> float:
     return float(strength * (1.15 if rate is not None and rate > 1e-3 else 1.0))
 
 
-def _cell(tables, rng, benchmark, method, levers, run, rate, groups) -> None:
+def add_cell(
+    tables,
+    rng,
+    benchmark,
+    method,
+    levers,
+    run,
+    rate,
+    groups,
+    strength=None,
+    lift=0.0,
+    has_wise=True,
+    fresh=0,
+    facts=None,
+) -> None:
+    """Adds one cell's rows: ``lift`` raises OOD, ``fresh`` is a number of members, ``facts`` are columns of cells."""
     settings = {"benchmark": benchmark, "method": {"name": method, **levers}, "seed": run, "learning_rate": rate}
     name = f"{hash_of(settings):016x}"
-    strength = _strength(method, levers, rate)
+    strength = _strength(method, levers, rate) if strength is None else strength
     wobble = rng.normal(0.0, 0.006) if method != "zero_shot" else 0.0
-    has_members = method not in ("zero_shot", "linear_probe")
+    has_members = method not in ("zero_shot", "linear_probe") and (facts or {}).get("member_kind") != "none"
     period = levers.get("resample_every", 1.0)
     visited = method == "gmixout" and period != float("inf")
     total = 400_000
@@ -88,10 +103,14 @@ def _cell(tables, rng, benchmark, method, levers, run, rate, groups) -> None:
         "subnetworks": int(np.ceil(900 / period)), "wall_time_s": 10.0, "train_time_s": 8.0,
         "member_kind": "visited" if visited else "trajectory" if has_members else "none",
         "peak_memory_bytes": 10**8, "code_version": "0", "library_versions": "{}", "device": "cpu", "manifest": "m",
+        "stored_floats": total * (3 if method != "zero_shot" else 1), "inference_passes": 1,
+        "training_flops": 9e13 * (method != "zero_shot"), "training_steps": 900 * (method != "zero_shot"),
+        **(facts or {}),
     })  # fmt: skip
     put = tables["metrics"].append
     for split, examples in EXAMPLES.items():
-        right = rng.random(examples) < _truth(split, strength) + wobble
+        ours = lift * split.startswith("ood/")
+        right = rng.random(examples) < _truth(split, strength) + wobble + ours
         if method == "zero_shot":
             right = np.random.default_rng(len(split)).random(examples) < _truth(split, 0.0)
         tables["examples"].append(
@@ -103,29 +122,37 @@ def _cell(tables, rng, benchmark, method, levers, run, rate, groups) -> None:
             values |= {f"accuracy_{group}_score": right.mean() + shift for group, shift in shifts.items()}
         for metric, value in values.items():
             put(_row(name, "reported", split, metric, value, examples))
-        if method != "zero_shot":
+        if method != "zero_shot" and has_wise:
             for alpha in ALPHAS:
                 bend = 0.06 * 4 * alpha * (1 - alpha)
                 value = _truth(split, strength * alpha) + bend * (0.5 if split.startswith("id") else 1.0) + wobble
+                value += alpha * ours
                 put(_row(name, "wise", split, "accuracy_score", value, examples, alpha))
         if has_members:
-            _members(put, rng, name, split, levers, right.mean())
+            _members(put, rng, name, split, levers, right.mean(), fresh)
     for kind, severity in product(KINDS, range(1, 6)):
         value = _truth("id_test", strength) - 0.05 * severity * (0.8 - 0.2 * strength) + rng.normal(0, 0.01)
         put(_row(name, "reported", f"corruption/{kind}/{severity}", "accuracy_score", value, EXAMPLES["id_test"]))
     put(_row(name, "reported", "", "distance_to_pretrained", 10 * strength, 0))
+    if fresh:
+        put(_row(name, "fresh_members", "", "members", fresh, 0))
     for step in range(0, 901, 300):
         tables["curves"].append({"cell": name, "step": step, "metric": "loss", "value": 2.0 - step / 900})
 
 
-def _members(put, rng, name, split, levers, accuracy) -> None:
+def _members(put, rng, name, split, levers, accuracy, fresh) -> None:
     members, classes, examples = 3, 5, 40
     labels = rng.integers(classes, size=examples)
     shared = rng.normal(size=(1, examples, classes))
     spread = 0.2 + 0.6 * np.sqrt(1.0 - levers.get("sparsity", 0.6))
     logits = 2.0 * np.eye(classes)[labels] + shared + spread * rng.normal(size=(members, examples, classes))
-    for metric, value in diversity_scores(logits, labels).items():
+    scores = diversity_scores(logits, labels)
+    for metric, value in scores.items():
         put(_row(name, "members", split, metric, value, examples))
+    if fresh:
+        for metric, value in (scores | {"ensemble_gain_score": 0.04}).items():
+            put(_row(name, "fresh_members", split, metric, value, examples))
+        put(_row(name, "fresh_ensemble", split, "accuracy_score", accuracy - 0.01, examples))
     put(_row(name, "ensemble", split, "accuracy_score", min(accuracy + 0.02, 1.0), examples))
     for member in range(members):
         row = _row(name, "member", split, "accuracy_score", accuracy - 0.01, examples)

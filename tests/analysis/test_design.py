@@ -32,6 +32,16 @@ def test_the_same_repetition_twice_is_refused(small) -> None:
         with_setting(cells)
 
 
+def test_options_and_recipe_belong_to_the_setting(small) -> None:
+    row = small.where(method="full", seed=0).cells.to_dict("records")[0]
+    others = [{"options": '{"rank":4}'}, {"options": '{"rank":8}'}, {"recipe": '{"mixup":0.2}'}]
+    cells = cells_frame([row, *(row | other | {"cell": str(number)} for number, other in enumerate(others))])
+    settings = with_setting(cells)["setting"].tolist()
+    assert len(set(settings)) == 4
+    assert settings[1] == settings[0] + ' options={"rank":4}'
+    assert settings[3] == settings[0] + ' recipe={"mixup":0.2}'
+
+
 def test_levels_are_ordered_and_named() -> None:
     assert ordered_levels("anchor", ["latest", None, "ema", "pretrained", "ema"]) == ["pretrained", "ema", "latest"]
     assert ordered_levels("resample_every", [np.inf, 10.0, 1.0]) == [1.0, 10.0, np.inf]

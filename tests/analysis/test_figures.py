@@ -14,16 +14,21 @@ from analysis import theme
 from analysis.figures import FIGURES, NothingToDraw
 from analysis.figures.render import draw_all
 from analysis.levers import lever_cells
-from analysis.records import Records, cells_frame
+from analysis.records import Records, cells_frame, concatenate
 from analysis.selection import select
 from analysis.shifts import severity_scores, shift_scores
+from tests.analysis.rivals import fabricate_rivals
 from tests.analysis.synthetic import ALPHAS, fabricate
+
+RIVALS_FIGURES = ("rivals_plane", "rivals_cost")
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_keeps_the_contract(name: str, records, small) -> None:
-    for whole in (records, small, fabricate(shared=True, learning_rates=(1e-3,))):
+def test_every_figure_keeps_the_contract(name: str, records, small, rivals) -> None:
+    for whole in (records, small, fabricate(shared=True, learning_rates=(1e-3,)), rivals):
         if name == "learning_rate_frontier" and whole.cells["learning_rate"].nunique() < 2:
+            continue
+        if (name in RIVALS_FIGURES) != (whole is rivals):
             continue
         frame = FIGURES[name].table(whole)
         known = set(whole.cells["cell"])
@@ -100,8 +105,15 @@ def test_corruption_table_averages_kinds_and_seeds(records) -> None:
     assert frame.loc[("full", 3), "lowest"] <= frame.loc[("full", 3), "highest"]
 
 
+def with_rivals(whole: Records) -> Records:
+    """The records and three rivals of a study on the same benchmark."""
+    others = fabricate_rivals(seeds=(0, 1), learning_rates=(1e-3,))
+    rivals = others.cells["method"].isin(["swad", "ensemble", "full+randaugment"])
+    return concatenate([whole, others.keep(others.cells.loc[rivals, "cell"])])
+
+
 def test_files_name_their_records_and_repeat_to_the_byte(tmp_path: Path) -> None:
-    small = fabricate(anchors=("pretrained", "ema"), periods=(1.0, 10.0), sparsities=(0.5, 0.9))
+    small = with_rivals(fabricate(anchors=("pretrained", "ema"), periods=(1.0, 10.0), sparsities=(0.5, 0.9)))
     before = dict(mpl.rcParams)
     steps: list[tuple[str, int, int]] = []
     first = draw_all(small, tmp_path / "a", progress=lambda *step: steps.append(step))
@@ -157,3 +169,5 @@ def test_references_alone_can_be_drawn(tmp_path: Path) -> None:
     drawn = {one.name: one for one in draw_all(fabricate(anchors=(), learning_rates=(1e-3,)), tmp_path)}
     assert len(drawn["id_ood_plane"].files) == 3
     assert drawn["lever_panels"].skipped
+    for name in RIVALS_FIGURES:
+        assert "methods beside the lever study's" in drawn[name].skipped

@@ -6,6 +6,7 @@ import sys
 PROGRAM = """
 import sys
 import analysis.figures.render, analysis.tables, analysis.printing, analysis.selection, analysis.effects
+import analysis.comparisons, analysis.pareto, analysis.pairing
 import analysis.accuracy, analysis.calibration, analysis.diversity, analysis.outcomes, analysis.records
 forbidden = {"torch", "triton", "optuna", "pydantic", "timm", "torchvision", "gmixout", "studies"}
 print(sorted(forbidden & set(sys.modules)), "matplotlib.pyplot" in sys.modules)

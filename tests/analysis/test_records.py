@@ -56,7 +56,7 @@ def test_fingerprint_is_stable_across_versions() -> None:
     row |= {"batch_size": 3, "settings": "{}", "status": "done", "rescale": True, "resample_every": float("inf")}
     one = Records(schema.cells_frame([row]), schema.metrics_frame(), schema.examples_frame(), schema.curves_frame())
     # Written down from pandas 3.1 and numpy 2.4: records of old must keep their name.
-    assert one.fingerprint() == "f0c1cd7fb73b2a3ad2c57e2e6618d087c04c9598b2ca9b8815f323013be224a3"
+    assert one.fingerprint() == "855b36e4befbd990ea65bfd27aa95bf9f7c9f0b081614bde05b25dbe4b3f8f46"
 
 
 def test_empty_records_are_possible(tmp_path: Path) -> None:
@@ -90,7 +90,8 @@ def test_a_failed_shard_brings_its_row(small, tmp_path: Path) -> None:
         (path / "FAILED.json").write_text(json.dumps({"kind": "out of memory"}))
     (paths[1] / "cells.parquet").unlink()
     settings = {"benchmark": "digits", "backbone": "v", "pretrain_seed": 0, "method": "full", "seed": 0, "steps": 2,
-                "training": {"batch_size": 3}, "learning_rate": 0.1}  # fmt: skip
+                "training": {"batch_size": 3}, "learning_rate": 0.1,
+                "options": {"rank": 4, "backbone": "x"}}  # fmt: skip
     (paths[1] / "settings.json").write_text(json.dumps(settings))
     back = read(tmp_path)
     assert len(back.cells) == len(small.cells)
@@ -98,6 +99,8 @@ def test_a_failed_shard_brings_its_row(small, tmp_path: Path) -> None:
     assert row["status"] == "failed"
     assert row["failure"] == "out of memory"
     assert row["batch_size"] == 3
+    assert row["backbone"] == "v"
+    assert row["options"] == '{"backbone":"x","rank":4}'
     assert not back.metrics["cell"].isin([path.name for path in paths[:2]]).any()
 
 
@@ -132,7 +135,7 @@ def test_a_damaged_set_is_refused(small, tmp_path: Path, damage: str) -> None:
     elif damage == "type":
         pq.write_table(table.set_column(6, "value", table["value"].cast("float32")), metrics)
     expected = {"missing": "is missing", "cut": "not a readable Parquet", "noise": "not a readable Parquet",
-                "mixed": "one write", "folder": "not one; run a study", "version": "schema version 1",
+                "mixed": "one write", "folder": "not one; run a study", "version": "schema version 2",
                 "column": "missing: value", "type": "another type: value is float"}[damage]  # fmt: skip
     with pytest.raises(ValueError, match=expected):
         read(folder)
@@ -171,8 +174,8 @@ def test_validation_names_rule_and_remedy(small) -> None:
     for message, frame in cases.items():
         with pytest.raises(ValueError, match=message):
             Records(small.cells, frame, small.examples, small.curves)
-    with pytest.raises(ValueError, match="schema_version must be 1, got"):
-        schema.validate("cells", small.cells.assign(schema_version=2))
+    with pytest.raises(ValueError, match="schema_version must be 2, got"):
+        schema.validate("cells", small.cells.assign(schema_version=1))
     with pytest.raises(ValueError, match="may only name cells"):
         Records(small.cells.iloc[1:], metrics, small.examples, small.curves)
     with pytest.raises(ValueError, match="table must be one of"):
@@ -189,6 +192,29 @@ def test_builders_refuse_what_does_not_fit() -> None:
         schema.metrics_frame([{"cell": "a", "weights": "reported", "metric": "m"}])
     with pytest.raises(ValueError, match="unknown: splits"):
         schema.metrics_frame([good | {"splits": "id_val"}])
+
+
+def test_options_and_recipe_have_one_spelling(small) -> None:
+    row = small.cells.iloc[[0]]
+    assert row["options"].item() == row["recipe"].item() == ""
+    for name in ("options", "recipe"):
+        given = schema.canonical_json({"rank": 4, "alpha": [1.0, None]})
+        assert schema.cells_frame(row.assign(**{name: given}))[name].item() == '{"alpha":[1.0,null],"rank":4}'
+        for wrong in ('{"rank": 4}', '{"b":1,"a":2}', "{}", "[1]", "rank", '{"a":NaN}'):
+            with pytest.raises(ValueError, match=f"cells.{name} must be empty or a JSON object"):
+                schema.cells_frame(row.assign(**{name: wrong}))
+    with pytest.raises(ValueError, match="JSON"):
+        schema.canonical_json({"alpha": float("inf")})
+
+
+def test_costs_are_nulls_where_nobody_counted(small, tmp_path: Path) -> None:
+    cells = small.cells.drop(columns=["stored_floats", "training_flops", "training_steps", "inference_passes"])
+    bare = Records(schema.cells_frame(cells), small.metrics, small.examples, small.curves)
+    write(bare, tmp_path)
+    back = read(tmp_path).cells
+    assert back[["stored_floats", "training_flops", "training_steps", "inference_passes"]].isna().all(axis=None)
+    assert str(back["stored_floats"].dtype) == "Int64"
+    assert str(back["training_flops"].dtype) == "float64"
 
 
 def test_joining_the_same_cell_twice_is_refused(small) -> None:

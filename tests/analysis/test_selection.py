@@ -93,6 +93,32 @@ def test_ties_go_to_the_smaller_learning_rate_and_alpha(records) -> None:
     assert (select_alpha(other)["alpha"] == 0.0).all()
 
 
+def test_methods_without_a_learning_rate_have_seeds(rivals) -> None:
+    ranked = candidates(rivals).set_index("method")
+    for method in ("uniform_soup", "ensemble/short"):
+        row = ranked.loc[method]
+        assert np.isnan(row["learning_rate"])
+        assert (row["seeds"], row["missing"], row["rank"]) == (3, 0, 1)
+    assert ranked.loc["zero_shot", "seeds"] == 1
+    assert ranked.loc[["lora"], "options"].eq('{"rank":4}').all()
+    assert ranked.loc[["full+mixup"], "recipe"].eq('{"additions":["mixup"]}').all()
+    cell = rivals.cells.query("method == 'uniform_soup'")["cell"].iloc[0]
+    for status, column in (("failed", "missing"), ("diverged", "diverged")):
+        row = select(with_status(rivals, cell, status)).set_index("method").loc["uniform_soup"]
+        assert row[column] == 1
+        assert row["seeds"] == (2 if status == "failed" else 3)
+
+
+def test_two_soups_of_one_name_are_two_settings(rivals) -> None:
+    rows = rivals.cells.query("method == 'uniform_soup'").to_dict("records")
+    options = ['{"runs":2}', '{"runs":4}', '{"runs":2}']
+    cells = [row | {"options": given, "seed": seed} for row, given, seed in zip(rows, options, (0, 0, 1), strict=True)]
+    soups = rivals.keep([row["cell"] for row in rows])
+    ranked = candidates(Records(cells_frame(cells), soups.metrics, soups.examples, soups.curves))
+    assert ranked["options"].tolist() == ['{"runs":2}', '{"runs":4}']
+    assert ranked["missing"].tolist() == [0, 1]
+
+
 def test_nothing_in_nothing_out() -> None:
     empty = Records.empty()
     assert len(candidates(empty)) == len(select(empty)) == len(select_alpha(empty)) == 0

@@ -10,6 +10,7 @@ from analysis.records import Records
 from analysis.selection import select
 from analysis.shifts import shift_scores
 from analysis.tables import summary
+from tests.analysis.rivals import RIVALS
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +136,24 @@ def test_several_benchmarks_stay_apart(small) -> None:
     columns = ["id_score", "ood_score", "ood_difference_low", "corruption_score_high"]
     for _, part in both.groupby("benchmark"):
         pd.testing.assert_frame_equal(part[columns].reset_index(drop=True), one[columns])
+
+
+def test_summary_of_methods_without_a_learning_rate(rivals) -> None:
+    frame = summary(rivals, draws=50)
+    rows = frame[frame["weights"].eq("reported")].set_index("method")
+    assert len(rows) == len(RIVALS)
+    scores = shift_scores(rivals.metrics, weights=("reported",)).set_index("cell")["ood_score"]
+    seeds = rivals.cells.set_index("cell")["seed"]
+    full = {seeds[cell]: scores[cell] for cell in rows.loc["full", "cells"]}
+    for method in ("uniform_soup", "ensemble", "ensemble/short"):
+        row = rows.loc[method]
+        assert np.isnan(row["learning_rate"])
+        assert (row["seeds"], row["paired_seeds"]) == (3, 3)
+        assert row["ood_difference"] == pytest.approx(np.mean([scores[c] - full[seeds[c]] for c in row["cells"]]))
+    assert (rows.loc["zero_shot", "seeds"], rows.loc["zero_shot", "paired_seeds"]) == (1, 3)
+    assert frame.loc[frame["weights"].eq("wise"), "method"].isin(["uniform_soup"]).any()
+    text = printing.printed_summary(frame)["method"].tolist()
+    assert {"Ensemble (short)", "GMixout + RandAugment", "Full fine-tuning + label smoothing"} <= set(text)
 
 
 def test_empty_records_give_empty_tables() -> None:

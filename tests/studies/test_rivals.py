@@ -218,6 +218,13 @@ class TestAdapters:
             else:
                 assert torch.equal(weights[name], before)
 
+    @pytest.mark.parametrize("method", ["lora", "dora"])
+    def test_convolutions_can_be_adapted_too(self, method, fresh, examples):
+        weights = run(fresh, examples, cell(method, 1e-2, targets="all-weights")).reported_weights()
+        moved = {name for name, value in fresh.state_dict().items() if not torch.equal(weights[name], value)}
+        masked = {target.name for target in assign(copy.deepcopy(fresh), None, None).masked}
+        assert moved == masked | {"head.weight", "head.bias"}
+
     def test_shira_moves_as_many_entries_as_a_lora_has(self, fresh, examples):
         method = run(fresh, examples, cell("shira", 1e-2, rank=3))
         weights = method.reported_weights()
