@@ -26,7 +26,7 @@ app = typer.Typer(
 
         gmixout doctor                    is this machine ready?
 
-        gmixout study run smoke           every method once, in seconds
+        gmixout study run smoke           a small study, in seconds
 
         gmixout study plan levers-quick   what would the main study do, and how long?
 
@@ -34,7 +34,13 @@ app = typer.Typer(
 
         gmixout study show levers-quick   its summary with intervals
 
+        gmixout study methods             every rival method, and what it can be set to
+
+        gmixout study run rivals-quick    all of them on equal terms
+
         gmixout figures results/levers-quick/records --out figures
+
+        gmixout tables results/levers-quick/records --out tables
     """,
 )
 app.add_typer(study.app, name="study")
@@ -60,6 +66,22 @@ def figures(
     from studies.commands import figures as drawing
 
     drawing.figures(records, out, Console())
+
+
+@app.command()
+def tables(
+    records: Path = typer.Argument(..., metavar="RECORDS", help="A folder of records, or a results folder."),
+    out: Path = typer.Option(Path("tables"), "--out", help="Where the tables go."),
+) -> None:
+    """Write all tables from stored records: Markdown, LaTeX, and CSV in full precision. Needs no torch.
+
+    Methods with intervals, paired differences with Holm's correction, costs, implicit ensembles, effects of levers.
+
+    Example: gmixout tables results/rivals/records --out tables
+    """
+    from studies.commands import tables as writing
+
+    writing.tables(records, out, Console())
 
 
 def main() -> None:

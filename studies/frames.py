@@ -1,6 +1,5 @@
 """One cell's arrays to its four record tables. The numbers are `analysis`'s; here they are only put in rows."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,16 @@ import numpy.typing as npt
 from analysis.accuracy import accuracy_score, correct, group_accuracy_score
 from analysis.calibration import calibration_scores
 from analysis.diversity import diversity_scores, ensemble_log_probabilities
-from analysis.records import Records, cells_frame, curves_frame, examples_frame, metrics_frame, pack, write
+from analysis.records import (
+    Records,
+    canonical_json,
+    cells_frame,
+    curves_frame,
+    examples_frame,
+    metrics_frame,
+    pack,
+    write,
+)
 from studies import provenance
 from studies.failures import DIVERGED, Failure
 from studies.settings import CellSettings
@@ -69,8 +77,8 @@ def cell_row(cell: CellSettings, status: str, failure: str = "", **facts: Any) -
         "batch_size": cell.training.batch_size if cell.training else 0,
         "weight_decay": cell.training.weight_decay if cell.training else None,
         **cell.levers,
-        "options": _text(cell.options),
-        "recipe": _text(cell.training.recipe.model_dump(exclude_defaults=True) if cell.training else {}),
+        "options": canonical_json(cell.options),
+        "recipe": canonical_json(cell.training.recipe.model_dump(exclude_defaults=True) if cell.training else {}),
         "settings": cell.canonical,
         "status": status,
         "failure": failure,
@@ -132,6 +140,7 @@ def metric_rows(outputs: Outputs) -> Iterator[Row]:
     if len(outputs.members) >= 2:
         yield from _ensemble_rows("members", "ensemble", outputs.members, outputs)
     if len(outputs.fresh) >= 2:
+        yield {"weights": "fresh_members", "metric": "members", "value": float(len(outputs.fresh))}
         yield from _ensemble_rows("fresh_members", "fresh_ensemble", outputs.fresh, outputs)
 
 
@@ -152,10 +161,6 @@ def _ensemble_rows(pairs: str, whole: str, members: tuple[Logits, ...], outputs:
         ensemble = ensemble_log_probabilities(stacked)
         scores = {"accuracy_score": accuracy_score(ensemble, labels), **calibration_scores(ensemble, labels)}
         yield from _rows({"weights": whole}, split, scores, len(labels))
-
-
-def _text(settings: Mapping[str, Any]) -> str:
-    return json.dumps(settings, sort_keys=True, separators=(",", ":")) if settings else ""
 
 
 def _rows(about: Row, split: str, scores: Mapping[str, float], examples: int) -> Iterator[Row]:

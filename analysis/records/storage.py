@@ -50,6 +50,9 @@ def write(records: Records, folder: str | os.PathLike[str]) -> str:
 def read(folder: str | os.PathLike[str]) -> Records:
     """Reads one set of files, or all finished and failed shards of a results folder, in canonical row order.
 
+    Runs that were made only for others to be built from (``is_ingredient`` in their settings) are no results and are
+    left out of a results folder; the settings of what is built name them.
+
     Raises:
         ValueError: If the folder is missing or holds no records; if a file is missing, unreadable, of another schema
             version, or not what ``DONE`` vouches for; if the four files stem from different writes; or if a table
@@ -68,11 +71,18 @@ def read(folder: str | os.PathLike[str]) -> Records:
         )
     done, failed = [], []
     for shard in sorted(path for path in shards.iterdir() if path.is_dir()):
+        if _is_ingredient(shard):
+            continue
         if (shard / "DONE").exists():
             done.append(shard)
         elif (shard / "FAILED.json").exists():
             failed.append(_read_failed(shard))
     return concatenate([_read_shards(done), *failed]) if done else concatenate(failed)
+
+
+def _is_ingredient(shard: Path) -> bool:
+    path = shard / "settings.json"
+    return path.is_file() and bool(_read_json(path).get("is_ingredient", False))
 
 
 def _to_arrow(frame: pd.DataFrame, columns: Any, fingerprint: str) -> pa.Table:

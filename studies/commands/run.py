@@ -105,8 +105,7 @@ def write_results(opened: Opened, choices: Choices, console: Console) -> None:
     """Merges the study's cells into records, draws the figures, prints the summary."""
     from analysis.records import read, write
 
-    # Runs that others are built from are no results of their own; those name them as their sources.
-    records = read(opened.store.root).keep(cell.identity for cell in opened.cells if not cell.is_ingredient)
+    records = read(opened.store.root).keep(cell.identity for cell in opened.cells)
     folder = opened.store.root / "records"
     write(records, folder)
     say(console, f"records: {folder}")
@@ -115,6 +114,10 @@ def write_results(opened: Opened, choices: Choices, console: Console) -> None:
 
         drawn = draw(folder, opened.store.root / "figures")
         say(console, f"figures: {opened.store.root / 'figures'} ({sum(bool(one.files) for one in drawn)} drawn)")
+    from studies.commands.tables import write_tables
+
+    written = write_tables(records, opened.store.root / "tables")
+    say(console, f"tables: {opened.store.root / 'tables'} ({len(written)} files)")
     print_summary(records, console)
 
 

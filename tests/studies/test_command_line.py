@@ -10,7 +10,16 @@ from tests.studies.running import gmixout, write_study
 
 
 def test_help_teaches(tmp_path):
-    for arguments in ([], ["study"], ["study", "run"], ["study", "plan"], ["figures"], ["data", "check"], ["doctor"]):
+    for arguments in (
+        [],
+        ["study"],
+        ["study", "run"],
+        ["study", "plan"],
+        ["figures"],
+        ["tables"],
+        ["data", "check"],
+        ["doctor"],
+    ):
         ended = gmixout(*arguments, "--help", cwd=tmp_path)
         assert ended.returncode == 0
         assert "gmixout" in ended.stdout.split("Options:")[0]
@@ -67,6 +76,7 @@ def test_debug_shows_the_traceback(tmp_path):
         ["study", "methods"],
         ["data", "list"],
         ["figures", "results/smoke/records", "--out", "figures"],
+        ["tables", "results/smoke/records", "--out", "tables"],
     ],
 )
 def test_works_where_torch_is_not_installed(arguments, finished):

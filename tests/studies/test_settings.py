@@ -14,6 +14,7 @@ from gmixout.settings import Settings
 from studies.settings import CellSettings, StudyError, load_study, point_settings, preset_names, study_path
 from studies.settings.levers import LEVERS, canonical_levers
 from studies.settings.points import complete_levers
+from studies.settings.recipe import Recipe
 from studies.settings.study import BackboneName
 from studies.settings.traits import TRAITS
 
@@ -107,6 +108,27 @@ def test_presets_are_named_commented_and_balanced(name):
             block = (cell.seed, cell.pretrain_seed, cell.backbone)
             per_block.setdefault(block, set()).add(without_block.identity)
     assert len({frozenset(block) for block in per_block.values()}) == 1, "every block holds the same cells"
+
+
+@pytest.mark.parametrize(("name", "seeds"), [("rivals", 5), ("rivals-quick", 2)])
+def test_rivals_are_all_there_on_equal_terms(name, seeds):
+    cells = [cell for cell in load_study(name).cells("00") if not cell.is_ingredient]
+    assert {cell.method for cell in cells} == set(TRAITS) - {"flyp"}
+    trained = [cell for cell in cells if cell.training is not None]
+    own_affairs = {"validate_every": None, "checkpoint_selection": "last", "recipe": Recipe()}
+    terms = {cell.training.model_copy(update=own_affairs) for cell in trained}
+    assert len(terms) == 1, "all train alike but for additions and looks at ID validation"
+    for method in {cell.listed_as for cell in trained}:
+        own = [cell for cell in trained if cell.listed_as == method]
+        rates = {cell.learning_rate for cell in own}
+        assert len(rates) == 3, "every method has as many candidates"
+        assert len({cell.seed for cell in own}) == seeds
+        assert len(own) == 3 * seeds
+    assert all(len({cell.seed for cell in cells if cell.method == method}) == seeds for method in ("diwa", "ensemble"))
+    additions = {addition for cell in trained for addition in cell.training.additions}
+    assert additions >= {"randaugment", "mixup", "cutmix", "label_smoothing", "adversarial", "early_stopping"}
+    curves = {cell.listed_as for cell in cells if cell.evaluation.wise_alphas}
+    assert {"full", "gmixout", "gmixout+crop+randaugment", "greedy_soup", "mixout", "lora"} <= curves
 
 
 def test_levers_quick_covers_the_issue():

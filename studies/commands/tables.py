@@ -1,0 +1,66 @@
+"""`gmixout tables`: every table from stored records, as Markdown, LaTeX and CSV. Needs no torch."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pandas as pd
+from rich.console import Console
+
+from analysis.comparisons import compare
+from analysis.levers import lever_effects
+from analysis.printing import (
+    printed_comparisons,
+    printed_costs,
+    printed_effects,
+    printed_implicit_ensembles,
+    printed_summary,
+    replace_file,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+from analysis.records import Records, read
+from analysis.tables import costs, implicit_ensembles, summary
+
+Printed = Callable[[pd.DataFrame], pd.DataFrame]
+
+TABLES: Mapping[str, tuple[Callable[[Records], pd.DataFrame], Printed]] = {
+    "methods": (summary, printed_summary),
+    "comparisons": (lambda records: compare(records, weights=("reported", "wise")), printed_comparisons),
+    "costs": (costs, printed_costs),
+    "implicit_ensembles": (implicit_ensembles, printed_implicit_ensembles),
+    "levers": (lever_effects, printed_effects),
+}
+"""What is computed, and how it is printed."""
+
+
+def write_tables(records: Records, out: Path) -> list[Path]:
+    """Writes every table that the records have rows for: ``NAME.md``, ``NAME.tex``, and ``NAME.csv`` in full precision.
+
+    Args:
+        records: Any records.
+        out: Folder; made if need be.
+
+    Returns:
+        The files.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    fingerprint = records.fingerprint()
+    written = []
+    for name, (compute, printed) in TABLES.items():
+        frame = compute(records)
+        if frame.empty:
+            continue
+        text = printed(frame)
+        for path, content in ((out / f"{name}.md", to_markdown(text)), (out / f"{name}.tex", to_latex(text))):
+            replace_file(path, lambda temporary, content=content: temporary.write_text(content, encoding="utf-8"))  # type: ignore[misc]
+            written.append(path)
+        to_csv(frame, out / f"{name}.csv", fingerprint)
+        written.append(out / f"{name}.csv")
+    return written
+
+
+def tables(folder: Path, out: Path, console: Console) -> None:
+    """Writes every table and names the files."""
+    for path in write_tables(read(folder), out):
+        console.print(str(path), highlight=False, soft_wrap=True, markup=False)
