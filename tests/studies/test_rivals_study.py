@@ -40,7 +40,7 @@ def whole(cache, tmp_path_factory):
         if not folder.exists():
             folder.mkdir()
             path = write_study(folder, "rivals-smoke", evaluation=NO_CORRUPTIONS)
-            ended = gmixout("study", "run", str(path), "--workers", "2", cwd=folder, timeout_s=300)
+            ended = gmixout("study", "run", str(path), "--workers", "2", "--no-figures", cwd=folder, timeout_s=300)
             assert ended.returncode == 0, ended.stdout + ended.stderr
             (folder / "said.txt").write_text(ended.stdout)
     return folder
