@@ -1,11 +1,12 @@
 """Settings of studies and of their cells: read from one file, checked before any work, hashed into identities."""
 
+from studies.settings.block import MethodBlock
 from studies.settings.cell import SCHEMA_VERSION, CellSettings
 from studies.settings.levers import LEVERS
 from studies.settings.load import StudyError, load_study, preset_names, study_path
 from studies.settings.points import POINTS, point_settings
 from studies.settings.pool import Pool
-from studies.settings.study import Execution, MethodBlock, StudySettings
+from studies.settings.study import Execution, StudySettings
 from studies.settings.training import Evaluation, Schedule
 from studies.settings.traits import TRAITS, Options, traits_of
 

@@ -16,7 +16,7 @@ from studies.train import train
 
 CELLS = {
     f"{cell.listed_as} {cell.levers['anchor']}" if cell.levers else cell.listed_as: cell
-    for cell in load_study("smoke").cells("00")
+    for cell in load_study("rivals-smoke").cells("00")
     if cell.method in METHODS and not cell.is_ingredient
 }
 TRAINED = [name for name, cell in CELLS.items() if cell.training is not None]
