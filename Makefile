@@ -33,6 +33,8 @@ lint: setup
 
 figures: setup
 	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick
+	$(BIN)/gmixout figures figures/rivals/records --out figures/rivals
+	$(BIN)/gmixout tables figures/rivals/records --out figures/rivals
 
 bench: setup
 	@echo "[bench] step time, memory, redraws, kernels and growth on this CPU, then figures and bars"

@@ -11,7 +11,7 @@ NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 
 
 def test_notebooks_are_found():
-    assert [path.stem for path in NOTEBOOKS] == ["01_method", "02_explore"]
+    assert [path.stem for path in NOTEBOOKS] == ["01_method", "02_explore", "03_rivals"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
