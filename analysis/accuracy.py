@@ -54,6 +54,30 @@ def per_class_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Fl
     return np.divide(hits, examples, out=np.full(values.shape[1], np.nan), where=examples > 0)
 
 
+def macro_f1_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    r"""Mean over the labels PRESENT among the examples of :math:`F_1 = 2\,TP / (2\,TP + FP + FN)`, in [0, 1].
+
+    The convention of WILDS (Koh et al., ICML 2021) for iWildCam: a class that is predicted but never true has no term of
+    its own, while scikit-learn without ``labels=`` gives it one, a zero. NaN without examples.
+
+    Args:
+        logits: Shape ``(examples, classes)``.
+        labels: Shape ``(examples,)``.
+
+    Example:
+        >>> round(macro_f1_score([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]], [0, 1, 1]), 3)
+        0.333
+    """
+    values, truth = checked(logits, labels)
+    if not truth.size:
+        return float("nan")
+    answers, classes = values.argmax(axis=1), values.shape[1]
+    examples = np.bincount(truth, minlength=classes)
+    hits = np.bincount(truth[answers == truth], minlength=classes)
+    scores = 2.0 * hits / np.maximum(examples + np.bincount(answers, minlength=classes), 1)
+    return float(scores[examples > 0].mean())
+
+
 def group_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: Sequence[int]) -> float:
     """Mean over a group's classes of the accuracy within the class (many, medium, few shots).
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from studies.commands import data, study
 from studies.commands.doctor import doctor
+from studies.commands.show_backbone import show_backbone
 from studies.failures import is_disk_full
 from studies.settings import StudyError
 from studies.store import ResultsError
@@ -38,6 +39,8 @@ app = typer.Typer(
 
         gmixout study run rivals-quick    all of them on equal terms
 
+        gmixout show clip-vit-b16         a backbone, and which of its tensors are masked
+
         gmixout figures results/levers-quick/records --out figures
 
         gmixout tables results/levers-quick/records --out tables
@@ -46,6 +49,7 @@ app = typer.Typer(
 app.add_typer(study.app, name="study")
 app.add_typer(data.app, name="data")
 app.command()(doctor)
+app.command("show")(show_backbone)
 
 
 @app.callback()

@@ -5,6 +5,7 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from studies.benchmarks.benchmark import Benchmark
@@ -109,6 +110,7 @@ class Questions:
         return Outputs(
             labels={name: self._benchmark.load(name).labels for name in self.everywhere},
             groups=self._benchmark.groups,
+            metric=self._benchmark.metric,
             reported=found,
             wise=wise,
             numbers=numbers,
@@ -116,12 +118,14 @@ class Questions:
         )
 
     def _ask(self, model: nn.Module, names: list[str]) -> Logits:
-        found = {
-            name: logits(model, self._benchmark.load(name).images, self._device, self._after_batch) for name in names
-        }
+        found = {name: self._answers(model, name) for name in names}
         if wrong := [name for name, values in found.items() if not np.isfinite(values).all()]:
             raise Diverged(f"the trained model's logits are not finite on {wrong[0]}")
         return found
+
+    def _answers(self, model: nn.Module, split: str) -> npt.NDArray[np.float16]:
+        images, readout = self._benchmark.load(split).images, self._benchmark.readout(split)
+        return logits(model, images, self._device, self._after_batch, readout)
 
 
 def distances(pretrained: dict[str, Tensor], reported: dict[str, Tensor]) -> dict[str, float]:

@@ -28,10 +28,11 @@ from studies.frames import Outputs, cell_row, records
 from studies.lease import Lease
 from studies.meter import Listener, Meter
 from studies.methods import Method, attach
-from studies.settings import CellSettings
+from studies.settings import CellSettings, traits_of
 from studies.sources import LOGITS, SUMMED, WEIGHTS, read_sources
 from studies.store import CHECKPOINT, TABLES, CellFolder
 from studies.train import Examples, deterministic, train
+from studies.viewed import Viewed, class_words
 
 MEMBERS = "members.safetensors"
 WEIGHTS_HASH = "weights.sha256"
@@ -68,9 +69,11 @@ def run_cell(
     started_at = time.monotonic()
     provenance.forget_peak_memory()
     folder.prepare(cell.canonical)
-    benchmark = _benchmark(cell.benchmark, cell.manifest)
+    benchmark = _benchmark(cell.benchmark, cell.manifest, cell.backbone)
     meter = Meter(cell, split_sizes(benchmark), listener)
-    pretrained = _pretrained(cell.backbone, cell.pretrain_seed, device)
+    needs_text = traits_of(cell.method).needs_text
+    classes = class_words(benchmark.classes)
+    pretrained = _pretrained(cell.backbone, cell.pretrain_seed, classes, cell.prompts, needs_text, device)
     if cell.sources:
         result = _built(cell, folder, benchmark, pretrained, meter, device)
     else:
@@ -165,7 +168,9 @@ def _built(
         labels = {name: benchmark.load(name).labels for name in asked.everywhere}
         found = ensemble([{split: source.logits[split] for split in asked.everywhere} for source in sources])
         numbers = {"pool_size": float(len(sources))}
-        return _Result(Outputs(labels, benchmark.groups, found, members, numbers=numbers), None, facts)
+        return _Result(
+            Outputs(labels, benchmark.groups, found, benchmark.metric, members, numbers=numbers), None, facts
+        )
     merged = copy.deepcopy(pretrained)
 
     def score(weights: dict[str, Tensor]) -> float:
@@ -186,19 +191,22 @@ def _built(
 
 
 @lru_cache(maxsize=2)
-def _benchmark(name: str, manifest: str) -> Benchmark:
+def _benchmark(name: str, manifest: str, backbone: str) -> Benchmark:
     benchmark = benchmarks.load(name)
     if benchmark.manifest != manifest:
         raise BadData(
             f"the benchmark {name} has the manifest {benchmark.manifest[:12]}, the cell was planned for "
             f"{manifest[:12]}; look at `gmixout data check {name}` and plan the study again"
         )
-    return benchmark
+    return Viewed(benchmark, backbones.view_of(backbone))
 
 
 @lru_cache(maxsize=2)
-def _pretrained(backbone: str, pretrain_seed: int, device: str) -> nn.Module:
-    return backbones.load(backbone, pretrain_seed).to(device).eval()
+def _pretrained(
+    backbone: str, pretrain_seed: int, classes: tuple[str, ...], prompts: str, keep_text: bool, device: str
+) -> nn.Module:
+    model = backbones.load(backbone, pretrain_seed, classes, prompts or "plain", keep_text=keep_text)
+    return model.to(device).eval()
 
 
 def _train(

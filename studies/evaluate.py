@@ -1,11 +1,15 @@
 """A model and images to a numpy array of logits: torch stops here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+
+from studies.ahead import ahead
+from studies.benchmarks.benchmark import Images
+from studies.benchmarks.readout import Readout
 
 BATCH_SIZE = 100
 """Larger batches leave the cache: 5000 images a second at 100, 4000 at 250 (one core, 2026-11-24, digits-vit)."""
@@ -23,9 +27,10 @@ def to_input(images: npt.NDArray[np.uint8], device: torch.device | str = "cpu") 
 
 def logits(
     model: nn.Module,
-    images: npt.NDArray[np.uint8],
+    images: Images,
     device: torch.device | str = "cpu",
     after_batch: Callable[[int], None] = lambda examples: None,
+    readout: Readout | None = None,
 ) -> npt.NDArray[np.float16]:
     """The model's logits, each row shifted so that its largest is 0.
 
@@ -34,23 +39,34 @@ def logits(
     Args:
         model: Takes images as :func:`to_input` makes them, gives logits of shape ``(N, classes)``. Its training mode
             is restored.
-        images: Shape ``(N, height, width, 3)``, uint8.
+        images: Shape ``(N, height, width, 3)``, uint8; or files that a slice reads, while the model computes.
         device: Where the model lives.
         after_batch: Called with the number of images just done; may raise to stop.
+        readout: How logits become answers of the split; applied before anything is rounded.
 
     Returns:
-        Shape ``(N, classes)``, at least -65504. NaN where the model gave NaN or infinity.
+        Shape ``(N, classes)``, of the readout's if there is one, at least -65504. NaN where the model gave NaN or
+        infinity.
     """
     was_training = model.training
     model.eval()
     parts = []
     try:
         with torch.inference_mode():
-            for start in range(0, len(images), BATCH_SIZE):
-                batch = model(to_input(images[start : start + BATCH_SIZE], device)).float()
+            for pixels in _parts(images):
+                batch = model(to_input(pixels, device)).float()
+                if readout is not None:
+                    batch = torch.from_numpy(readout.apply(batch.cpu().numpy()))
                 shifted = batch - batch.amax(dim=1, keepdim=True)
                 parts.append(shifted.clamp_(min=-65504.0).half().cpu().numpy())
                 after_batch(len(batch))
     finally:
         model.train(was_training)
     return np.concatenate(parts)
+
+
+def _parts(images: Images) -> Iterator[npt.NDArray[np.uint8]]:
+    parts = [slice(start, start + BATCH_SIZE) for start in range(0, len(images), BATCH_SIZE)]
+    if isinstance(images, np.ndarray):
+        return (images[part] for part in parts)
+    return ahead(lambda part: images[part], parts)

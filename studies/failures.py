@@ -83,7 +83,7 @@ def sort_failure(error: BaseException, attempts: int = 1) -> Failure:
     """
     if isinstance(error, Diverged):
         kind, message = DIVERGED, str(error)
-    elif isinstance(error, BadData):
+    elif isinstance(error, BadData | _data_error()):
         kind, message = BAD_DATA, str(error)
     elif is_disk_full(error):
         kind, message = DISK_FULL, str(error)
@@ -94,6 +94,13 @@ def sort_failure(error: BaseException, attempts: int = 1) -> Failure:
     story = "".join(traceback_module.format_exception(error))
     first_line = message.strip().splitlines()[0] if message.strip() else type(error).__name__
     return Failure(kind, first_line, story, attempts)
+
+
+def _data_error() -> type[Exception]:
+    # Asked for only when something has failed: benchmarks need not be imported to sort a full disk.
+    from studies.benchmarks import DataError
+
+    return DataError
 
 
 def _is_torch_out_of_memory(error: BaseException) -> bool:

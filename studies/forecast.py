@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from studies import benchmarks
-from studies.backbones import BACKBONES
+from studies import backbones, benchmarks
 from studies.costs import Rates, seconds, split_sizes, work_of
 from studies.evaluate import logits
 from studies.methods import attach
-from studies.settings import CellSettings
+from studies.settings import CellSettings, traits_of
 from studies.train import Examples, deterministic, train
+from studies.viewed import Viewed, class_words
 
 STEPS = 8
 IMAGES = 500
@@ -65,8 +65,10 @@ def calibrate(cells: Iterable[CellSettings]) -> Rates:
     step_s: dict[str, float] = {}
     episode_s: dict[str, float] = {}
     with deterministic(0), torch.random.fork_rng(devices=[]):
-        fresh = BACKBONES[cells[0].backbone].build().eval()
-        split = benchmarks.load(cells[0].benchmark).load("train")
+        benchmark = Viewed(benchmarks.load(cells[0].benchmark), backbones.view_of(cells[0].backbone))
+        needs_text = any(traits_of(cell.method).needs_text for cell in cells)
+        fresh = backbones.blank(cells[0].backbone, class_words(benchmark.classes), keep_text=needs_text)
+        split = benchmark.load("train")
         training = Examples(split.images, split.labels)
         for name in sorted({cell.listed_as for cell in cells if cell.training is not None}):
             own = [cell for cell in cells if cell.listed_as == name and cell.training is not None]
@@ -78,7 +80,7 @@ def calibrate(cells: Iterable[CellSettings]) -> Rates:
                 each_s = (_step_s(fresh, often, training) - step_s[name]) * _period(often)
             # Of two noisy numbers the difference may come out negative.
             episode_s[name] = max(0.0, each_s)
-        some = benchmarks.load(cells[0].benchmark).load("id_test").images[:IMAGES]
+        some = benchmark.load("id_test").images[:IMAGES]
         logits(fresh, some[:50])
         started_at = time.process_time()
         logits(fresh, some)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from analysis.accuracy import accuracy_score, correct, group_accuracy_score
+from analysis.accuracy import accuracy_score, correct, group_accuracy_score, macro_f1_score
 from analysis.calibration import calibration_scores
 from analysis.diversity import diversity_scores, ensemble_log_probabilities
 from analysis.records import (
@@ -39,6 +39,7 @@ class Outputs:
         labels: Labels by split.
         groups: Classes of each group (many, medium, few); empty where training is balanced.
         reported: The reported model's logits.
+        metric: How the benchmark scores answers: ``accuracy``, or ``macro_f1``, which is then recorded, too.
         members: Each member's logits, oldest first.
         fresh: Logits of sub-networks of masks drawn anew.
         wise: Logits of the WiSE-FT models by alpha.
@@ -49,6 +50,7 @@ class Outputs:
     labels: Mapping[str, npt.NDArray[np.int64]]
     groups: Mapping[str, tuple[int, ...]]
     reported: Logits
+    metric: str = "accuracy"
     members: tuple[Logits, ...] = ()
     fresh: tuple[Logits, ...] = ()
     wise: Mapping[float, Logits] = field(default_factory=dict)
@@ -147,7 +149,7 @@ def metric_rows(outputs: Outputs) -> Iterator[Row]:
 def _model_rows(about: Row, logits: Logits, outputs: Outputs) -> Iterator[Row]:
     for split, values in logits.items():
         labels = outputs.labels[split]
-        scores = {"accuracy_score": accuracy_score(values, labels), **calibration_scores(values, labels)}
+        scores = _scores(values, labels, outputs.metric)
         for group, classes in outputs.groups.items():
             scores[f"accuracy_{group}_score"] = group_accuracy_score(values, labels, classes)
         yield from _rows(about, split, scores, len(labels))
@@ -159,8 +161,15 @@ def _ensemble_rows(pairs: str, whole: str, members: tuple[Logits, ...], outputs:
         stacked = np.stack([member[split] for member in members])
         yield from _rows({"weights": pairs}, split, diversity_scores(stacked, labels), len(labels))
         ensemble = ensemble_log_probabilities(stacked)
-        scores = {"accuracy_score": accuracy_score(ensemble, labels), **calibration_scores(ensemble, labels)}
+        scores = _scores(ensemble, labels, outputs.metric)
         yield from _rows({"weights": whole}, split, scores, len(labels))
+
+
+def _scores(values: npt.ArrayLike, labels: npt.NDArray[np.int64], metric: str) -> dict[str, float]:
+    scores = {"accuracy_score": accuracy_score(values, labels), **calibration_scores(values, labels)}
+    if metric == "macro_f1":
+        scores["macro_f1_score"] = macro_f1_score(values, labels)
+    return scores
 
 
 def _rows(about: Row, split: str, scores: Mapping[str, float], examples: int) -> Iterator[Row]:

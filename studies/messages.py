@@ -1,9 +1,11 @@
 """What the runner and its workers tell each other."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from studies.failures import Failure
+from studies.settings.folders import FolderSettings
 
 STOP = "stop"
 OBJECTIVE = "id_val_accuracy_score"
@@ -21,6 +23,7 @@ class Task:
         device: Where to run.
         stale_after_s: Silence after which a lease may be taken over, in seconds.
         plugins: Files with users' own methods.
+        folders: Users' own benchmarks, by name.
     """
 
     canonical: str
@@ -29,6 +32,7 @@ class Task:
     device: str
     stale_after_s: float
     plugins: tuple[Path, ...] = ()
+    folders: Mapping[str, FolderSettings] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -2,11 +2,11 @@
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 
 from studies.failures import DISK_FULL, PREEMPTED, RETRIED, Failure, sort_failure
 from studies.frames import write_failure
@@ -16,6 +16,7 @@ from studies.plan import Plan
 from studies.pool import Died, Pool, Slot
 from studies.progress import Display
 from studies.settings import CellSettings, Execution
+from studies.settings.folders import FolderSettings
 from studies.store import State, Store
 
 ATTEMPTS = 3
@@ -57,6 +58,7 @@ class Runner:
         workers: Number of processes.
         stale_after_s: Silence after which another process's lease may be taken, in seconds.
         plugins: Files with users' own methods.
+        folders: Users' own benchmarks, by name.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Runner:
         workers: int,
         stale_after_s: float = STALE_AFTER_S,
         plugins: tuple[Path, ...] = (),
+        folders: Mapping[str, FolderSettings] = MappingProxyType({}),
     ) -> None:
         self._store, self._plan, self._display = store, plan, display
         self._cells = {cell.identity: cell for cell in cells}
@@ -77,7 +80,7 @@ class Runner:
         self._execution = execution
         self._workers = workers
         self._stale_after_s = stale_after_s
-        self._plugins = plugins
+        self._plugins, self._folders = plugins, dict(folders)
         self._unready: list[str] = []
         self._running: dict[int, str] = {}
         self._fractions: dict[int, float] = {}
@@ -141,6 +144,7 @@ class Runner:
                 self._execution.device,
                 self._stale_after_s,
                 self._plugins,
+                self._folders,
             )
             self._running[slot.number] = identity
             self._fractions[slot.number] = 0.0

@@ -15,12 +15,13 @@ from torch.optim import Optimizer
 
 from analysis.accuracy import accuracy_score, cross_entropy_error
 from studies import checkpoint
+from studies.benchmarks.benchmark import Images
 from studies.checkpoint import NEVER, Checkpointing, Progress
-from studies.evaluate import logits, to_input
+from studies.evaluate import logits
 from studies.failures import Diverged, Stopped
+from studies.feed import Feed
 from studies.flops import FlopCounter
 from studies.methods.method import Method
-from studies.order import batch_indices
 from studies.recipe import Additions
 from studies.schedule import Span, spans
 from studies.settings.training import Schedule
@@ -31,9 +32,9 @@ CURVE_POINTS = 50
 
 @dataclass
 class Examples:
-    """Images and labels: uint8 ``(N, height, width, 3)`` and int64 ``(N,)``."""
+    """Images, uint8 ``(N, height, width, 3)`` or files that indexing reads, and labels, int64 ``(N,)``."""
 
-    images: npt.NDArray[np.uint8]
+    images: Images
     labels: npt.NDArray[np.int64]
 
 
@@ -77,8 +78,8 @@ def train(
     """
     with deterministic(seed, device):
         counts = np.bincount(training.labels, minlength=classes or 0)
-        run = _Run(model, method, schedule, Additions(schedule.recipe, counts, seed, device), seed, device)
-        run.training = to_input(training.images, device), torch.tensor(training.labels, device=device)
+        run = _Run(model, method, schedule, Additions(schedule.recipe, counts, seed, device), device)
+        run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device)
         run.validation = validation
         state = checkpoint.read(checkpointing.path, device)
         if state is not None:
@@ -92,14 +93,12 @@ def train(
 
 
 class _Run:
-    training: tuple[Tensor, Tensor]
+    feed: Feed
     validation: Examples
 
-    def __init__(
-        self, model: nn.Module, method: Method, schedule: Schedule, additions: Additions, seed: int, device: str
-    ) -> None:
+    def __init__(self, model: nn.Module, method: Method, schedule: Schedule, additions: Additions, device: str) -> None:
         self.model, self.method, self.schedule, self.additions = model, method, schedule, additions
-        self.seed, self.device = seed, device
+        self.device = device
         self.progress = Progress()
 
     def through(
@@ -124,15 +123,15 @@ class _Run:
         saved_at = started_at = time.monotonic()
         earlier_s = progress.train_time_s
         self.model.train()
-        while progress.step < span.end:
+        for images, labels in self.feed.batches(progress.step, span.end):
             for group in optimizer.param_groups:
                 group["lr"] = span.rate(progress.step)
             if progress.step == span.start:
                 with FlopCounter() as counter:
-                    loss = self.step(optimizer)
+                    loss = self.step(optimizer, images, labels)
                 progress.training_flops += counter.total * (span.end - span.start)
             else:
-                loss = self.step(optimizer)
+                loss = self.step(optimizer, images, labels)
             self.note(loss, optimizer)
             progress.train_time_s = earlier_s + time.monotonic() - started_at
             is_over = progress.step == self.schedule.steps
@@ -147,12 +146,10 @@ class _Run:
             if stops:
                 raise Stopped(f"stopped after step {progress.step} of {self.schedule.steps}")
 
-    def step(self, optimizer: Optimizer) -> float:
-        """One optimiser step; returns its loss."""
-        number, (images, labels) = self.progress.step, self.training
-        order = batch_indices(self.seed, number, len(labels), self.schedule.batch_size)
-        chosen = torch.from_numpy(order).to(self.device)
-        seen, targets = self.additions.batch(images[chosen], labels[chosen], number)
+    def step(self, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
+        """One optimiser step on a batch; returns its loss."""
+        number = self.progress.step
+        seen, targets = self.additions.batch(images, labels, number)
         criterion = self.additions.criterion
         seen = self.additions.attack(lambda attacked: self.method.loss(attacked, targets, criterion), seen, number)
         optimizer.zero_grad(set_to_none=True)

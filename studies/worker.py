@@ -80,9 +80,11 @@ def attempt(task: Task, line: Line) -> Finished | Failed | Released:
             try:
                 # Only here does a worker need torch: a task that is already done costs nothing.
                 from studies.cell import run_cell
+                from studies.settings.folders import add_folders
                 from studies.settings.plugins import load_plugins
 
                 load_plugins(task.plugins)
+                add_folders(task.folders)
                 return Finished(run_cell(cell, folder, lease, line, task.checkpoint_every_s, task.device))
             except (Stopped, LostLease):
                 raise

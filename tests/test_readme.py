@@ -6,7 +6,7 @@ import re
 import pytest
 import torch
 
-from analysis import levers, printing, records, tables
+from analysis import levers, printing, records, tables, theme
 from benchmarks import stored, summary
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -49,6 +49,18 @@ def test_its_figures_are_drawn_from_the_stored_records():
     assert len(drawn) == 6
     for path in drawn:
         assert path.read_text().startswith(f"# records sha256:{fingerprint}\n")
+
+
+def test_its_rivals_are_those_of_the_records():
+    folder = ROOT / "figures/rivals"
+    stored = records.read(folder / "records")
+    for path in folder.glob("*.csv"):
+        assert path.read_text().startswith(f"# records sha256:{stored.fingerprint()}\n")
+    for line in (folder / "overview.md").read_text().splitlines():
+        assert line in TEXT
+    for row in tables.summary(stored, draws=200).query("weights == 'reported'").to_dict("records"):
+        printed = f"| {theme.look(row['method']).label} | {100 * row['id_score']:.1f} ["
+        assert printed in TEXT
 
 
 def test_its_costs_are_those_that_were_measured():

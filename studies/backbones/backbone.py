@@ -7,6 +7,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from studies.benchmarks.images import View
+
+DIGITS_VIEW = View(32, 32, "bilinear")
+
 
 @dataclass(frozen=True)
 class Pretraining:
@@ -39,9 +43,11 @@ class Backbone:
         pretraining: The recipe.
         source: Where the weights come from.
         licence: Their licence.
+        view: How an image becomes what the network sees; the digits are drawn that way already.
     """
 
     build: Callable[[], nn.Module]
     pretraining: Pretraining
     source: str = "pretrained on this machine on digits drawn by studies.benchmarks.digits"
     licence: str = "MIT; handwriting of the UCI set CC BY 4.0"
+    view: View = DIGITS_VIEW

@@ -123,7 +123,7 @@ def _validate(model: nn.Module) -> dict[str, float]:
     """Accuracy before any fine-tuning, on data that no test image shares."""
     split = benchmarks.load("digits").load("id_val")
     held_out, held_out_labels = corpus.chunk(_HELD_OUT_SEED, 0)
-    sets = {"id_val": (split.images / 255.0, split.labels), "corpus": (held_out, held_out_labels)}
+    sets = {"id_val": (split.images[:] / 255.0, split.labels), "corpus": (held_out, held_out_labels)}
     return {
         f"{name}_accuracy_score": float((model(as_tensor(images)).argmax(1).numpy() == labels).mean())
         for name, (images, labels) in sets.items()

@@ -80,8 +80,11 @@ def _cache() -> str:
 def _pretrained() -> str:
     from studies import backbones
 
-    cached = {name: backbones.is_cached(name, 0) for name in backbones.BACKBONES}
-    return ", ".join(f"{name} {'cached' if is_cached else 'not yet made'}" for name, is_cached in cached.items())
+    told = []
+    for name, backbone in backbones.BACKBONES.items():
+        missing = "weights not here" if isinstance(backbone, backbones.Published) else "not yet made"
+        told.append(f"{name} {'cached' if backbones.is_cached(name, 0) else missing}")
+    return ", ".join(told)
 
 
 def _kernels() -> str:

@@ -30,10 +30,11 @@ def pretrain(store: Store, cells: Sequence[CellSettings], console: Console) -> N
     for name, seed in needed:
         if backbones.is_cached(name, seed):
             continue
-        title = f"pretraining {name} with seed {seed} (once; kept in the cache)"
+        is_made = isinstance(backbones.find(name), backbones.Backbone)
+        title = f"{'pretraining' if is_made else 'fetching'} {name} with seed {seed} (once; kept in the cache)"
         if not console.is_terminal:
             console.print(title, highlight=False, soft_wrap=True)
-            backbones.load(name, seed, progress=_lines(console))
+            backbones.prepare(name, seed, progress=_lines(console))
             continue
         columns = (
             TextColumn("{task.description}"),
@@ -42,7 +43,7 @@ def pretrain(store: Store, cells: Sequence[CellSettings], console: Console) -> N
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=console, transient=True) as progress:
-            backbones.load(name, seed, progress=partial(_bar, progress, progress.add_task(title, total=None)))
+            backbones.prepare(name, seed, progress=partial(_bar, progress, progress.add_task(title, total=None)))
     _remember(store, {f"{name}-{seed}": str(backbones.describe(name, seed)["key"]) for name, seed in needed})
 
 

@@ -15,6 +15,7 @@ from studies.plan import Plan
 from studies.progress import display, spoken
 from studies.runner import Outcome, Runner
 from studies.store import ResultsError, State
+from studies.viewed import class_words
 
 LOW_SPACE_BYTES = 64 * 2**20
 
@@ -52,6 +53,7 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
     if waiting:
         require_space(opened.store.root)
         by_identity = {cell.identity: cell for cell in cells}
+        require_fit(opened)
         pretrain(opened.store, [by_identity[identity] for identity in waiting], console)
         plan = Plan(opened.store.root, opened.study.name, cells, done, waiting, running)
         study = opened.study
@@ -64,6 +66,7 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
             display(console),
             choices.workers,
             plugins=study.plugins,
+            folders=study.folders,
         )
         started_at = time.monotonic()
         outcome = runner.run(waiting)
@@ -119,6 +122,19 @@ def write_results(opened: Opened, choices: Choices, console: Console) -> None:
     written = write_tables(records, opened.store.root / "tables")
     say(console, f"tables: {opened.store.root / 'tables'} ({len(written)} files)")
     print_summary(records, console)
+
+
+def require_fit(opened: Opened) -> None:
+    """Refuses a benchmark that a backbone cannot take, before any work; shapes say it, no weights are read.
+
+    Raises:
+        ValueError: If there is one.
+    """
+    from studies import backbones, benchmarks
+
+    classes = class_words(benchmarks.load(opened.study.benchmark).classes)
+    for name in opened.study.backbones:
+        backbones.blank(name, classes, device="meta")
 
 
 def require_space(folder: Path) -> None:

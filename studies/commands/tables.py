@@ -8,6 +8,7 @@ from rich.console import Console
 
 from analysis.comparisons import compare
 from analysis.levers import lever_effects
+from analysis.overview import overview
 from analysis.printing import (
     printed_comparisons,
     printed_costs,
@@ -24,7 +25,15 @@ from analysis.tables import costs, implicit_ensembles, summary
 
 Printed = Callable[[pd.DataFrame], pd.DataFrame]
 
+
+def _overview(records: Records) -> pd.DataFrame:
+    # It is of one place; records of several have the other tables.
+    is_one = len(records.cells[["benchmark", "backbone"]].drop_duplicates()) == 1
+    return overview(records) if is_one else pd.DataFrame()
+
+
 TABLES: Mapping[str, tuple[Callable[[Records], pd.DataFrame], Printed]] = {
+    "overview": (_overview, lambda frame: frame),
     "methods": (summary, printed_summary),
     "comparisons": (lambda records: compare(records, weights=("reported", "wise")), printed_comparisons),
     "costs": (costs, printed_costs),

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from studies.benchmarks.benchmark import Images
 from studies.evaluate import BATCH_SIZE, logits, to_input
 from studies.recipe.attack import pgd
 from studies.recipe.streams import generator
@@ -34,7 +35,7 @@ LOSSES: dict[str, Loss] = {"cross_entropy": _cross_entropy, "margin": _margin}
 
 def robust_accuracy(
     model: nn.Module,
-    images: npt.NDArray[np.uint8],
+    images: Images,
     labels: npt.NDArray[np.int64],
     attack: Attack,
     seed: int,
@@ -50,7 +51,7 @@ def robust_accuracy(
     Args:
         model: Holds the weights that are reported. It is attacked in evaluation mode; its mode is restored, and its
             gradients are left alone.
-        images: Shape ``(N, height, width, 3)``, uint8.
+        images: Shape ``(N, height, width, 3)``, uint8; or files that a slice reads.
         labels: Shape ``(N,)``.
         attack: Radius, steps, restarts, losses, and how many of the first images are attacked.
         seed: Of the random starts, which are the same for every model.

@@ -13,6 +13,9 @@ SCHEMA_VERSION: Literal[2] = 2
 """Raised whenever the same settings would no longer give the same result, so that no old cell passes for a new one."""
 
 
+_LATER = {"prompts": ""}
+
+
 class CellSettings(BaseModel):
     """The settings of one cell, complete and canonical: no paths, no host, nothing that does not change the result.
 
@@ -30,6 +33,7 @@ class CellSettings(BaseModel):
     manifest: str = Field(description="Hash of the benchmark's images and labels.")
     backbone: str = Field(description="Name of the pretrained model.")
     pretrain_seed: int = Field(description="Seed of its pretraining.")
+    prompts: str = Field(default="", description="Prompt set of the zero-shot head; empty without a text tower.")
     method: str = Field(description="Name of the fine-tuning method.")
     variant: str = Field(default="", description="What tells it from others of the same method in tables.")
     levers: dict[str, Any] = Field(default_factory=dict, description="The method's levers, canonical.")
@@ -44,10 +48,15 @@ class CellSettings(BaseModel):
 
     @property
     def canonical(self) -> str:
-        """The settings as JSON with sorted keys; infinity is the string ``"inf"``."""
-        return json.dumps(
-            _plain(self.model_dump(mode="python")), sort_keys=True, separators=(",", ":"), allow_nan=False
-        )
+        """The settings as JSON with sorted keys; infinity is the string ``"inf"``.
+
+        A setting that came later is left out at the value that all earlier cells had, so that they keep their identity.
+        """
+        spelled = _plain(self.model_dump(mode="python"))
+        for name, earlier in _LATER.items():
+            if spelled[name] == earlier:
+                del spelled[name]
+        return json.dumps(spelled, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property
     def identity(self) -> str:

@@ -8,17 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from studies.settings.backbones import BackboneName, PromptSet, has_text
 from studies.settings.block import MethodBlock
 from studies.settings.cell import CellSettings
+from studies.settings.folders import FolderSettings, add_folders
 from studies.settings.levers import canonical_levers
 from studies.settings.plugins import load_plugins
 from studies.settings.points import complete_levers
 from studies.settings.pool import Pool
 from studies.settings.training import Evaluation, LearningRate, Schedule
 
-BackboneName = Literal["digits-vit", "digits-convnet", "digits-vit-tiny"]
-WITH_TEXT: frozenset[str] = frozenset()
-"""Backbones with a text tower."""
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)]
 
 
@@ -58,11 +57,15 @@ class StudySettings(BaseModel):
     plugins: tuple[Path, ...] = Field(
         default=(), description="Python files with methods of your own, relative to the study's file. They are run."
     )
+    folders: dict[str, FolderSettings] = Field(default={}, description="Benchmarks of your own images, by name.")
     benchmark: str = Field(description="Name of the benchmark.")
     backbones: Annotated[tuple[BackboneName, ...], Field(min_length=1)] = Field(
         default=("digits-vit",), description="Pretrained models."
     )
     pretrain_seeds: Seeds = Field(default=(0,), description="Pretraining seeds of each backbone.")
+    prompts: PromptSet = Field(
+        default="plain", description="Prompts of the zero-shot head, where there is a text tower."
+    )
     seeds: Seeds = Field(description="Seeds of data order and masks: the blocks of the design.")
     training: Training = Field(default=Training(), description="How cells are trained.")
     evaluation: Evaluation = Field(default=Evaluation(), description="What is evaluated.")
@@ -104,13 +107,21 @@ class StudySettings(BaseModel):
             raise ValueError("a study's name is made of letters, digits, - and _")
         return name
 
+    @field_validator("folders")
+    @classmethod
+    def _start_at_the_file(cls, folders: dict[str, FolderSettings], info: ValidationInfo) -> dict[str, FolderSettings]:
+        folder = (info.context or {}).get("folder", Path())
+        found = {name: settings.inside(folder) for name, settings in folders.items()}
+        add_folders(found)
+        return found
+
     @field_validator("benchmark")
     @classmethod
     def _is_benchmark(cls, name: str) -> str:
-        from studies.benchmarks import BENCHMARKS
+        from studies.benchmarks import BENCHMARKS, is_known
 
-        if name not in BENCHMARKS:
-            raise ValueError(f"unknown benchmark; allowed: {', '.join(BENCHMARKS)}")
+        if not is_known(name):
+            raise ValueError(f"unknown benchmark; allowed: {', '.join(BENCHMARKS)}, or one of folders")
         return name
 
     @field_validator("backbones", "pretrain_seeds", "seeds")
@@ -136,6 +147,7 @@ class StudySettings(BaseModel):
                 "manifest": manifest,
                 "backbone": backbone,
                 "pretrain_seed": pretrain_seed,
+                "prompts": self.prompts if has_text(backbone) else "",
             }
             for block in self.methods:
                 if not self.is_skipped(block, backbone):
@@ -145,7 +157,7 @@ class StudySettings(BaseModel):
 
     def is_skipped(self, block: MethodBlock, backbone: str) -> bool:
         """Whether a method cannot be had with a backbone: it needs a text tower and there is none."""
-        return block.traits.needs_text and backbone not in WITH_TEXT
+        return block.traits.needs_text and not has_text(backbone)
 
     def skipped(self) -> list[str]:
         """What is left out, one line each, for people."""

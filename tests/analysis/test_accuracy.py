@@ -5,13 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score as sklearn_accuracy
-from sklearn.metrics import balanced_accuracy_score, log_loss
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
 
 from analysis.accuracy import (
     accuracy_score,
     correct,
     cross_entropy_error,
     group_accuracy_score,
+    macro_f1_score,
     per_class_accuracy_score,
 )
 from analysis.probabilities import log_softmax, softmax
@@ -37,6 +38,23 @@ def test_groups_agree_with_a_loop(answers) -> None:
     for group in ((0,), (1, 3), (4, 2, 0)):
         by_class = [np.mean([logits[n].argmax() == c for n in range(97) if labels[n] == c]) for c in group]
         assert group_accuracy_score(logits, labels, group) == pytest.approx(np.mean(by_class))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 30), st.integers(1, 6))
+def test_macro_f1_is_over_the_labels_that_are_present(seed: int, examples: int, classes: int) -> None:
+    rng = np.random.default_rng(seed)
+    logits, labels = rng.normal(size=(examples, classes)), rng.integers(0, classes, examples)
+    expected = f1_score(labels, logits.argmax(axis=1), average="macro", labels=np.unique(labels), zero_division=0)
+    assert macro_f1_score(logits, labels) == pytest.approx(expected)
+
+
+def test_a_class_that_is_only_predicted_has_no_term() -> None:
+    # Nine right of class 0, one of class 0 taken for class 1, which is never true.
+    logits = np.eye(2)[[0] * 9 + [1]]
+    labels = np.zeros(10, dtype=int)
+    assert macro_f1_score(logits, labels) == pytest.approx(18 / 19)
+    assert f1_score(labels, logits.argmax(axis=1), average="macro", zero_division=0) == pytest.approx(9 / 19)
+    assert np.isnan(macro_f1_score(np.zeros((0, 2)), []))
 
 
 def test_no_data_is_nan_never_zero() -> None:

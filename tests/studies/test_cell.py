@@ -119,7 +119,7 @@ def test_selection_sees_id_validation_alone(cells, tmp_path, run_cell, monkeypat
                 return found
             return dataclasses.replace(found, images=found.images[::-1].copy(), labels=(found.labels + 1) % 10)
 
-    monkeypatch.setattr(studies.cell, "_benchmark", lambda name, manifest: Permuted())
+    monkeypatch.setattr(studies.cell, "_benchmark", lambda *about: Permuted())
     two = run_cell(other, cell)
     assert (real.path / "weights.sha256").read_text() == (other.path / "weights.sha256").read_text()
     assert one["id_val_accuracy_score"] == two["id_val_accuracy_score"]

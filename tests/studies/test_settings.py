@@ -12,10 +12,10 @@ import yaml
 
 from gmixout.settings import Settings
 from studies.settings import CellSettings, StudyError, load_study, point_settings, preset_names, study_path
+from studies.settings.backbones import BACKBONE_NAMES, PROMPT_SETS, has_text
 from studies.settings.levers import LEVERS, canonical_levers
 from studies.settings.points import complete_levers
 from studies.settings.recipe import Recipe
-from studies.settings.study import BackboneName
 from studies.settings.traits import TRAITS
 
 GRID = {
@@ -191,12 +191,16 @@ IDENTITY = "8a900c6599638032"
 
 
 def test_tables_agree_with_the_names_that_settings_allow():
-    from studies.backbones import BACKBONES
+    from studies.backbones import BACKBONES, PROMPTS
     from studies.combinations import SOUPS
     from studies.methods import METHODS
 
     assert set(METHODS) | {*SOUPS, "ensemble"} == set(TRAITS)
-    assert set(BACKBONES) == set(BackboneName.__args__)
+    assert set(BACKBONES) == set(BACKBONE_NAMES)
+    assert set(PROMPTS) == set(PROMPT_SETS)
+    assert {name for name in BACKBONES if has_text(name)} == {
+        name for name, found in BACKBONES.items() if getattr(found, "has_text", False)
+    }
     # How weights are stored changes no result, so it is no lever.
     assert set(LEVERS) == {field.name for field in dataclasses.fields(Settings)} - {"seed", "storage"}
 

@@ -14,6 +14,7 @@ from studies.benchmarks.digits.hashes import HASHES
 from studies.benchmarks.digits.rendering import RECIPE_VERSION, render
 from studies.benchmarks.digits.splits import OOD_DOMAINS, PER_CLASS, RENDERINGS
 from studies.benchmarks.draws import Draws
+from studies.benchmarks.readout import Readout
 
 CORRUPTED_PER_CLASS = 10
 
@@ -39,6 +40,8 @@ class Digits:
     classes = tuple("0123456789")
     ood_splits = tuple(f"{OOD}{domain}" for domain in OOD_DOMAINS)
     corruption_splits = tuple(f"{CORRUPTION}{kind}/{severity}" for kind in CORRUPTIONS for severity in SEVERITIES)
+    metric = "accuracy"
+    image_side: int | None = 32
 
     def __init__(self, longtail: bool = False) -> None:
         self.is_longtail = longtail
@@ -51,6 +54,10 @@ class Digits:
     def splits(self) -> tuple[str, ...]:
         """The names of all splits, drawn ones first."""
         return ("train", "id_val", "id_test", *self.ood_splits, *self.corruption_splits)
+
+    def readout(self, split: str) -> Readout | None:
+        """None: every split asks for all ten classes."""
+        return None
 
     def load(self, split: str) -> Split:
         """Returns a split; rendered once per process.

@@ -1,14 +1,19 @@
 """Every backbone keeps the contract: shapes, a linear head over its features, names as timm gives them."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
 
 from studies import backbones
-from studies.backbones import BACKBONES
+from studies.backbones import BACKBONES, Backbone
+from studies.benchmarks.images import View
+
+OURS = [name for name, found in BACKBONES.items() if isinstance(found, Backbone)]
 
 
-@pytest.fixture(params=BACKBONES)
+@pytest.fixture(params=OURS)
 def model(request):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -47,7 +52,9 @@ def test_transformer_names_are_those_of_timm():
 
 
 def test_unknown_backbone_is_refused_with_the_valid_names():
-    with pytest.raises(ValueError, match="unknown backbone 'clip'; choose one of digits-convnet, digits-vit"):
+    with pytest.raises(
+        ValueError, match=r"unknown backbone 'clip'; choose one of clip-vit-b16, .* digits-convnet, digits-vit"
+    ):
         backbones.load("clip", 0)
 
 
@@ -55,3 +62,22 @@ def test_unknown_backbone_is_refused_with_the_valid_names():
 def test_other_seeds_are_refused(seed):
     with pytest.raises(ValueError, match="pretrain_seed must be an integer of 0 or more"):
         backbones.is_cached("digits-vit-tiny", seed)
+
+
+def test_digits_take_their_own_classes_and_no_others(cache_folder):
+    ten = tuple("0123456789")
+    assert backbones.load("digits-vit-tiny", 0, classes=ten, prompts="simple7", head="own").head.out_features == 10
+    with pytest.raises(ValueError, match="knows the digits' classes 0 to 9 alone, got 2 classes, the first 'cat'"):
+        backbones.load("digits-vit-tiny", 0, classes=["cat", "dog"])
+    with pytest.raises(ValueError, match="has its pretrained head, got head='random'"):
+        backbones.load("digits-vit-tiny", 0, classes=ten, head="random")
+    with pytest.raises(ValueError, match=r"reads no file, got weights='w\.safetensors'"):
+        backbones.load("digits-vit-tiny", 0, weights=Path("w.safetensors"))
+    with pytest.raises(ValueError, match="no text tower to keep"):
+        backbones.load("digits-vit-tiny", 0, keep_text=True)
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_digits_are_seen_as_they_are_drawn(name):
+    assert backbones.view_of(name) == View(32, 32, "bilinear")
+    assert backbones.blank(name, tuple("0123456789"), device="meta").head.weight.is_meta
