@@ -57,8 +57,8 @@ def per_class_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> Fl
 def macro_f1_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     r"""Mean over the labels PRESENT among the examples of :math:`F_1 = 2\,TP / (2\,TP + FP + FN)`, in [0, 1].
 
-    The convention of WILDS (Koh et al., ICML 2021) for iWildCam: a class that is predicted but never true has no term of
-    its own, while scikit-learn without ``labels=`` gives it one, a zero. NaN without examples.
+    The convention of WILDS (Koh et al., ICML 2021) for iWildCam: a class that is predicted but never true has no term
+    of its own, while scikit-learn without ``labels=`` gives it one, a zero. NaN without examples.
 
     Args:
         logits: Shape ``(examples, classes)``.
