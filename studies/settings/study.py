@@ -117,10 +117,11 @@ class StudySettings(BaseModel):
 
     @field_validator("benchmark")
     @classmethod
-    def _is_benchmark(cls, name: str) -> str:
+    def _is_benchmark(cls, name: str, info: ValidationInfo) -> str:
         from studies.benchmarks import BENCHMARKS, is_known
 
-        if not is_known(name):
+        # Folders that are wrong have been told already, and may be what is named here.
+        if "folders" in info.data and not is_known(name):
             raise ValueError(f"unknown benchmark; allowed: {', '.join(BENCHMARKS)}, or one of folders")
         return name
 
