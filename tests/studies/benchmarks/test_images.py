@@ -10,7 +10,6 @@ from studies.benchmarks.boxes import crop_boxes
 from studies.benchmarks.draws import Draws
 from studies.benchmarks.images import FileImages, View
 from studies.benchmarks.pictures import ImageError
-from studies.recipe import crop
 from tests.studies.benchmarks.trees import write_picture
 
 SIZES = [(40, 30), (30, 40), (33, 33), (200, 50), (51, 77)]
@@ -131,13 +130,6 @@ def test_crop_is_torchvisions_resized_crop(images, folder):
         expected = transforms.functional.resized_crop(image, top, left, height, width, [20, 20], mode)
     got = images.random_crops(np.array([3]), ("one", 0), 0.2, False)
     np.testing.assert_array_equal(got[0], np.asarray(expected))
-
-
-def test_boxes_of_squares_are_those_of_the_recipe():
-    for count, scale in ((500, 0.08), (500, 1.0)):
-        ours, theirs = (boxes(count, 32, 32, scale, Draws("boxes")) for boxes in (crop_boxes, crop.crop_boxes))
-        for mine, other in zip(ours, theirs):
-            np.testing.assert_array_equal(mine, other)
 
 
 @pytest.mark.parametrize("size", [(375, 500), (500, 333), (20, 400)])

@@ -9,8 +9,9 @@ from scipy.stats import ks_2samp
 from torchvision.transforms.v2 import RandomResizedCrop
 from torchvision.transforms.v2 import functional as torchvision
 
+from studies.benchmarks.boxes import crop_boxes
 from studies.benchmarks.draws import Draws
-from studies.recipe.crop import crop_boxes, random_crop
+from studies.recipe.crop import random_crop
 
 
 @settings(deadline=None, max_examples=40)
