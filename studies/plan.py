@@ -8,6 +8,7 @@ import json
 import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -70,10 +71,15 @@ class Plan:
             identity = trial.user_attrs.get("cell")
             if identity not in self._wanted:
                 # Left over from an earlier run, or made up by Optuna since another run emptied the queue in between.
-                self._study.tell(trial, state=TrialState.FAIL)
+                self._discard(trial.number)
                 continue
-            for name in self._parameters[identity]:
-                trial.suggest_categorical(name, self._choices[name])
+            try:
+                for name in self._parameters[identity]:
+                    trial.suggest_categorical(name, self._choices[name])
+            except optuna.exceptions.UpdateFinishedTrialError:
+                # Another run opened the plan just now and took the trial, not yet leased, for abandoned. The cell is
+                # run all the same: `finish` adds a trial of its own, and the lease keeps it from running twice.
+                return str(identity)
             self._trials[identity] = trial
             return str(identity)
         return None
@@ -114,6 +120,11 @@ class Plan:
             )
         )
 
+    def _discard(self, number: int) -> None:
+        # Another run of the study may finish it between Optuna's look at its state and the change of it.
+        with suppress(optuna.exceptions.UpdateFinishedTrialError):
+            self._study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+
     def _in_state(self, *states: TrialState) -> list[FrozenTrial]:
         return self._study.get_trials(deepcopy=False, states=states)
 
@@ -121,7 +132,7 @@ class Plan:
         complete = {trial.user_attrs.get("cell") for trial in self._in_state(TrialState.COMPLETE)}
         for trial in self._in_state(TrialState.RUNNING):
             if trial.user_attrs.get("cell") not in running:
-                self._study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+                self._discard(trial.number)
         for identity, scalars in done.items():
             if identity not in complete and math.isfinite(scalars.get(OBJECTIVE, math.nan)):
                 self._add(identity, scalars)
