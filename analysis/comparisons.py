@@ -10,9 +10,9 @@ from scipy import stats
 
 from analysis import theme
 from analysis.design import PLACE
+from analysis.families import holm
 from analysis.outcomes import outcomes, places
 from analysis.pairing import Difference, common_runs, difference, repeated, right_answers, rows_of
-from analysis.probabilities import Floats
 from analysis.records import Records
 from analysis.selection import select, select_alpha
 from analysis.tables import DIFFERENCES
@@ -125,38 +125,6 @@ def paired_p_value(gaps: npt.ArrayLike) -> float:
     if spread <= rounding:
         return 1.0 if abs(mean) <= rounding else float("nan")
     return float(2.0 * stats.t.sf(abs(mean) * np.sqrt(values.size) / spread, values.size - 1))
-
-
-def holm(p_values: npt.ArrayLike) -> Floats:
-    r"""Holm's step-down adjustment for a family of tests (Scandinavian Journal of Statistics, 1979).
-
-    .. math:: \tilde p_{(i)} = \max_{j \le i} \min\bigl(1, (m - j + 1)\, p_{(j)}\bigr)
-
-    Rejecting where the adjusted value is at most the level keeps the chance of any false rejection in the family below
-    it, however the tests depend on each other.
-
-    Args:
-        p_values: Shape ``(tests,)``, each in [0, 1]; a NaN is no test: it stays NaN and is not counted in the family.
-
-    Returns:
-        Adjusted p-values, same shape and order.
-
-    Raises:
-        ValueError: If the shape is not one-dimensional or a value lies outside [0, 1].
-
-    Example:
-        >>> holm([0.03, 0.01, float("nan")]).tolist()
-        [0.03, 0.02, nan]
-    """
-    values = np.asarray(p_values, dtype=np.float64)
-    known = np.flatnonzero(~np.isnan(values)) if values.ndim == 1 else np.empty(0, dtype=np.intp)
-    if values.ndim != 1 or ((values[known] < 0.0) | (values[known] > 1.0)).any():
-        raise ValueError(f"p-values must be numbers in [0, 1] of shape (tests,), got {values.tolist()}")
-    order = known[np.argsort(values[known], kind="stable")]
-    scaled = values[order] * np.arange(order.size, 0, -1)
-    adjusted = np.full(values.shape, np.nan)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
-    return adjusted
 
 
 def _unpaired(ours: pd.DataFrame, base: pd.DataFrame) -> int:

@@ -1,4 +1,4 @@
-"""Comparisons: Holm against statsmodels, the t-test against scipy, pairing by run, families, holes, printed forms."""
+"""Comparisons: families of Holm against statsmodels, the t-test against scipy, pairing by run, holes, printed forms."""
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from analysis import printing
-from analysis.comparisons import compare, holm, paired_p_value
+from analysis.comparisons import compare, paired_p_value
 from analysis.records import Records, cells_frame, concatenate
 from analysis.selection import select
 from analysis.shifts import shift_scores
@@ -17,7 +17,6 @@ from analysis.tables import summary
 from tests.analysis.rivals import RIVALS, fabricate_rivals
 from tests.analysis.test_selection import permuted
 
-CHANCES = st.sampled_from([0.0, 0.001, 0.01, 0.02, 0.049, 0.2, 0.5, 1.0, float("nan")])
 
 
 @pytest.fixture(scope="module")
@@ -36,25 +35,6 @@ def with_gap(whole: Records, method: str, split: str, gaps: dict[int, float]) ->
         seed = cells.loc[cell, "seed"]
         metrics.loc[is_there & metrics["cell"].eq(cell), "value"] = value[full[seed]] + gaps[seed]
     return Records(whole.cells, metrics, whole.examples, whole.curves)
-
-
-@given(st.lists(CHANCES, max_size=9))
-def test_holm_agrees_with_statsmodels(values: list[float]) -> None:
-    found, p_values = holm(values), np.array(values)
-    known = ~np.isnan(p_values)
-    assert np.isnan(found[~known]).all()
-    if known.any():
-        is_rejected, expected, *_ = multipletests(p_values[known], method="holm")
-        assert found[known] == pytest.approx(expected)
-        assert ((found[known] <= 0.05) == is_rejected).all()
-
-
-def test_holm_by_hand_and_its_refusals() -> None:
-    assert holm([0.01, 0.04, 0.03, float("nan")])[:3] == pytest.approx([0.03, 0.06, 0.06])
-    assert holm([]).size == 0
-    for wrong in ([1.5], [-0.1], [[0.5]]):
-        with pytest.raises(ValueError, match="p-values must be numbers in"):
-            holm(wrong)
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=8))
