@@ -18,7 +18,6 @@ from tests.analysis.rivals import RIVALS, fabricate_rivals
 from tests.analysis.test_selection import permuted
 
 
-
 @pytest.fixture(scope="module")
 def frame(rivals) -> pd.DataFrame:
     return compare(rivals, draws=100)
