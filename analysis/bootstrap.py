@@ -62,8 +62,9 @@ def bootstrap(
 
     Returns:
         A row a statistic: ``statistic``, ``estimate`` (of the frame itself), ``low``, ``high``, ``level``, ``over``
-        (the unit), ``strata``, ``interval`` (its method), ``units`` (of the outermost unit, over all strata) and ``undefined``
-        (resamples in which the statistic was NaN, left out). Ends are NaN with fewer than two units in every stratum.
+        (the unit), ``strata``, ``interval`` (its method), ``units`` (of the outermost unit, over all strata) and
+        ``undefined`` (resamples in which the statistic was NaN, left out). Ends are NaN with fewer than two units in
+        every stratum.
 
     Raises:
         ValueError: If a column is missing or holds nulls, an argument is out of range, or BCa is asked of several

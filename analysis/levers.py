@@ -7,6 +7,7 @@ settings are compared at every rate that they share, not each at a rate of its o
 import numpy as np
 import pandas as pd
 
+from analysis.anova import anova
 from analysis.design import (
     PLACE,
     comparable,
@@ -17,7 +18,7 @@ from analysis.design import (
     varying_levers,
     with_shared_runs,
 )
-from analysis.effects import anova, contrast
+from analysis.effects import contrast
 from analysis.outcomes import outcomes, places
 from analysis.records import Records
 from analysis.selection import candidates, select
