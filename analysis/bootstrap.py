@@ -18,6 +18,7 @@ from analysis.probabilities import Floats, Integers
 Seed = int | np.random.Generator
 Statistic = Callable[[pd.DataFrame], Mapping[str, float]]
 ARRANGEMENTS = ("nested", "crossed")
+INTERVALS = ("percentile", "expanded", "bca")
 INTERVAL_COLUMNS = ["statistic", "estimate", "low", "high", "level", "over", "strata", "interval", "units", "undefined"]
 
 
@@ -46,8 +47,10 @@ def bootstrap(
     .. math:: a = \frac{\sum_s \sum_{i \in s} U_{si}^3 / n_s^3}{6\,\bigl(\sum_s \sum_{i \in s} U_{si}^2 / n_s^2
               \bigr)^{3/2}}, \qquad U_{si} = (n_s - 1)(\bar\theta_{s\cdot} - \theta_{(si)})
 
-    where :math:`\theta_{(si)}` leaves out unit i of stratum s. Neither helps with few units: n units hold only
-    (n - 1)/n of their variance, and two units have three different resamples.
+    where :math:`\theta_{(si)}` leaves out unit i of stratum s. With few units both are too narrow: n units hold only
+    (n - 1)/n of their variance, and their resamples have no tails of Student's t. The ``expanded`` percentile interval
+    (Hesterberg, The American Statistician 2015) takes quantiles further out by as much, with one degree of freedom a
+    unit less one a stratum; what it cannot do is to draw more than there is: two units have three different resamples.
 
     Args:
         frame: One row an observation.
@@ -56,7 +59,7 @@ def bootstrap(
         rng: Seed or generator of every draw.
         strata: Columns that are held fixed.
         arrangement: ``nested`` or ``crossed``; says nothing for one unit.
-        method: ``percentile``, or ``bca`` for a single unit.
+        method: ``percentile``; ``expanded``, unless units are crossed; or ``bca``, for a single unit.
         level: Nominal coverage in (0, 1).
         draws: Resamples.
 
@@ -67,8 +70,8 @@ def bootstrap(
         every stratum.
 
     Raises:
-        ValueError: If a column is missing or holds nulls, an argument is out of range, or BCa is asked of several
-            units.
+        ValueError: If a column is missing or holds nulls, an argument is out of range, or the method does not go with
+            the units.
 
     Example:
         >>> runs = pd.DataFrame({"run": range(4), "score": [0.1, 0.2, 0.3, 0.4]})
@@ -112,6 +115,8 @@ def bootstrap_positions(
             if len(values) < 2 or np.isnan(estimate):
                 continue
             tails = np.array([0.5 - level / 2, 0.5 + level / 2])
+            if method == "expanded":
+                tails = _expanded_tails(sizes, tails)
             if left_out is not None:
                 tails = _bca_tails(values, float(estimate), [part[name].to_numpy() for part in left_out], tails)
             ends.loc[name] = np.quantile(values, tails)
@@ -202,6 +207,11 @@ def _left_out(
     return parts
 
 
+def _expanded_tails(sizes: Sequence[int], tails: Floats) -> Floats:
+    degrees = sum(sizes) - len(sizes)
+    return np.asarray(stats.norm.cdf(np.sqrt(sum(sizes) / degrees) * stats.t.ppf(tails, degrees)))
+
+
 def _bca_tails(values: Floats, estimate: float, left_out: Sequence[Floats], tails: Floats) -> Floats:
     below = np.clip(np.mean(values < estimate) + 0.5 * np.mean(values == estimate), 1e-6, 1 - 1e-6)
     bias = stats.norm.ppf(below)
@@ -225,9 +235,9 @@ def _check(
         raise ValueError(f"units and strata are columns without nulls, got {', '.join(wrong)}; drop or name those rows")
     if arrangement not in ARRANGEMENTS:
         raise ValueError(f"arrangement must be one of {', '.join(ARRANGEMENTS)}, got {arrangement!r}")
-    if method not in ("percentile", "bca"):
-        raise ValueError(f"method must be percentile or bca, got {method!r}")
-    if method == "bca" and len(names) > 1:
-        raise ValueError(f"bca is for a single unit, got {', '.join(names)}; take percentile")
+    if method not in INTERVALS:
+        raise ValueError(f"method must be one of {', '.join(INTERVALS)}, got {method!r}")
+    if len(names) > 1 and (method == "bca" or (method == "expanded" and arrangement == "crossed")):
+        raise ValueError(f"{method} is for a single unit, got {arrangement} {', '.join(names)}; take percentile")
     if not 0.0 < level < 1.0 or draws < 1:
         raise ValueError(f"level must lie in (0, 1) and draws be at least 1, got {level} and {draws}")

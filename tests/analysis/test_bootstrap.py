@@ -153,8 +153,12 @@ def test_one_unit_has_no_interval_and_undefined_draws_are_counted() -> None:
         ({"unit": "day"}, "without nulls, got day"),
         ({"strata": ["hole"]}, "without nulls, got hole"),
         ({"arrangement": "mixed"}, "nested, crossed, got 'mixed'"),
-        ({"method": "normal"}, "percentile or bca, got 'normal'"),
+        ({"method": "normal"}, "percentile, expanded, bca, got 'normal'"),
         ({"unit": ["benchmark", "run"], "method": "bca"}, "bca is for a single unit"),
+        (
+            {"unit": ["benchmark", "run"], "method": "expanded", "arrangement": "crossed"},
+            "expanded is for a single unit",
+        ),
         ({"level": 1.0}, "level must lie in"),
         ({"draws": 0}, "draws be at least 1"),
         ({"unit": []}, "needs a unit and rows"),
@@ -166,6 +170,7 @@ def test_bad_arguments_are_refused(change, message) -> None:
         bootstrap(frame, mean, **{"unit": "run", **change})
 
 
+@pytest.mark.slow
 def test_it_covers_a_mean_over_independent_units_with_repeats() -> None:
     """40 runs of 3 rows each: rows of a run are alike, so resampling rows would be far too narrow."""
 
@@ -179,3 +184,30 @@ def test_it_covers_a_mean_over_independent_units_with_repeats() -> None:
     assert_covers(lambda seed: interval(seed, "run"), 0.95)
     with pytest.raises(AssertionError, match="intervals hold the truth"):
         assert_covers(lambda seed: interval(seed, "row"), 0.95)
+
+
+@pytest.mark.slow
+def test_the_expanded_interval_covers_with_few_units() -> None:
+    units = 6
+
+    def interval(seed: int, method: str) -> tuple[float, float, float]:
+        rng = np.random.default_rng(seed)
+        values = rng.normal(size=units)
+        frame = pd.DataFrame({"run": range(units)})
+        found = bootstrap_positions(frame, lambda at: {"mean": values[at].mean()}, "run", rng, draws=400, method=method)
+        return found["low"].item(), 0.0, found["high"].item()
+
+    assert_covers(lambda seed: interval(seed, "expanded"), 0.95)
+    with pytest.raises(AssertionError, match="intervals hold the truth"):
+        assert_covers(lambda seed: interval(seed, "percentile"), 0.95)
+
+
+def test_expanded_ends_are_students_where_the_bootstrap_is_normal() -> None:
+    """40 normal values in two strata: 38 degrees of freedom, and the bootstrap's own variance made whole."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=40)
+    frame = pd.DataFrame({"run": [*range(20)] * 2, "side": np.repeat(["x", "y"], 20)})
+    arguments = (frame, lambda at: {"mean": values[at].mean()}, "run", 1, ["side"])
+    found, plain = (bootstrap_positions(*arguments, draws=20_000, method=m) for m in ("expanded", "percentile"))
+    factor = (found["high"] - found["low"]).item() / (plain["high"] - plain["low"]).item()
+    assert factor == pytest.approx(np.sqrt(40 / 38) * stats.t.isf(0.025, 38) / stats.norm.isf(0.025), abs=0.03)
