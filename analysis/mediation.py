@@ -23,6 +23,7 @@ ASSUMPTIONS = (
     "linear paths without interaction of treatment and mediator; no unmeasured cause of both mediator and response; "
     "the mediator was observed, not randomised"
 )
+CORRELATIONS = (-0.9, -0.8, -0.7, -0.6, -0.5, -0.4, -0.3, -0.2, -0.1, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 EFFECTS = ("path_a", "path_b", "total", "direct", "indirect", "proportion_mediated")
 _COLUMNS = ["effect", "estimate", "low", "high", "excludes_zero", "level", "over", "units", "rows", "assumptions"]
 
@@ -96,7 +97,7 @@ def sensitivity(
     mediator: str,
     response: str,
     covariates: Sequence[str] = (),
-    correlations: Sequence[float] = tuple(round(0.1 * step, 1) for step in range(-9, 10)),
+    correlations: Sequence[float] = CORRELATIONS,
     unit: str | Sequence[str] = "run",
     rng: Seed = 0,
     arrangement: str = "nested",

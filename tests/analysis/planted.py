@@ -1,12 +1,10 @@
-"""Records with a known truth: effects of levers, variances, a mediated part. For tests only, never a result."""
+"""Cells with a known truth: effects of levers, variances, a mediated part. For tests only, never a result."""
 
 from dataclasses import dataclass, field
 from itertools import product
 
 import numpy as np
 import pandas as pd
-
-from analysis.records import Records, cells_frame, curves_frame, examples_frame, metrics_frame
 
 
 @dataclass(frozen=True)
@@ -57,36 +55,6 @@ def plant(seed: int, truth: Truth, runs: int = 5, benchmarks: int = 1) -> pd.Dat
                              **{f"x_{name}": value for name, value in x.items()},
                              "diversity_score": diversity, "ood_score": ood, "id_score": score})  # fmt: skip
     return pd.DataFrame(rows)
-
-
-def as_records(frame: pd.DataFrame, reference_gap: float = 0.0, reference_noise: float = 0.0, seed: int = 0) -> Records:
-    """The rows as cells of GMixout, and a full fine-tuning a run whose scores are the setting means plus a gap."""
-    rng = np.random.default_rng(seed)
-    cells, metrics = [], []
-    for position, row in enumerate(frame.to_dict("records")):
-        levers = {name: row[name] for name in ("anchor", "resample_every", "sparsity")}
-        _put(cells, metrics, f"c{position:05d}", "gmixout", levers, row)
-    for position, ((benchmark, run), rows) in enumerate(frame.groupby(["benchmark", "seed"])):
-        means = rows[["id_score", "ood_score"]].mean() - reference_gap + rng.normal(0.0, reference_noise)
-        row = {"benchmark": benchmark, "seed": run, **means}
-        _put(cells, metrics, f"f{position:05d}", "full", {}, row)
-    return Records(cells_frame(cells), metrics_frame(metrics), examples_frame(), curves_frame())
-
-
-def _put(cells: list, metrics: list, name: str, method: str, levers: dict, row: dict) -> None:
-    cells.append({
-        "cell": name, "benchmark": row["benchmark"], "backbone": "vit", "pretrain_seed": 0, "method": method,
-        "seed": row["seed"], "learning_rate": 1e-3, "steps": 900, "batch_size": 16, **levers,
-        "settings": "{}", "status": "done",
-    })  # fmt: skip
-    scores = {"id_val": row["id_score"], "id_test": row["id_score"], "ood/real": row["ood_score"]}
-    for split, value in scores.items():
-        metrics.append({"cell": name, "weights": "reported", "split": split, "metric": "accuracy_score",
-                        "value": value, "examples": 100})  # fmt: skip
-    if "diversity_score" in row:
-        for split in ("id_test", "ood/real"):
-            metrics.append({"cell": name, "weights": "members", "split": split, "metric": "label_disagreement_score",
-                            "value": row["diversity_score"], "examples": 100})  # fmt: skip
 
 
 def _sum(effects: dict[str, float], x: dict[str, float]) -> float:
