@@ -1,6 +1,6 @@
 """Accuracy and cross-entropy of logits, over all examples and over groups of classes. No data gives NaN, never 0."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -103,3 +103,10 @@ def group_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: 
     chosen = scores[list(classes)]
     chosen = chosen[~np.isnan(chosen)]
     return float(chosen.mean()) if chosen.size else float("nan")
+
+
+SCORES: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
+    "accuracy": accuracy_score,
+    "macro_f1": macro_f1_score,
+}
+"""What a benchmark may name as its metric."""

@@ -13,6 +13,7 @@ import pandas as pd
 from analysis import theme
 from analysis.design import PLACE, with_setting
 from analysis.intervals import bootstrap_interval, paired, t_interval
+from analysis.metric import main_metrics
 from analysis.records import LEVERS, Records
 from analysis.selection import select
 from analysis.shifts import shift_scores
@@ -198,11 +199,12 @@ def _matched(
 
 
 def _points(records: Records) -> pd.DataFrame:
-    cells = with_setting(records.cells)
+    cells, main = with_setting(records.cells), main_metrics(records)
     parts = []
     for _, place in cells.groupby(PLACE):
         metrics = records.metrics[records.metrics["cell"].isin(place["cell"])]
-        scores = shift_scores(metrics, weights=("reported",))[["cell", *_SCORES]]
+        metric = str(main[place["cell"].iloc[0]])
+        scores = shift_scores(metrics, metric, weights=("reported",))[["cell", *_SCORES]]
         parts.append(place.merge(scores, on="cell", how="left"))
     if not parts:
         return cells.assign(**{name: pd.Series(dtype="float64") for name in _SCORES})

@@ -3,6 +3,7 @@
 import pandas as pd
 
 from analysis.design import PLACE, with_setting
+from analysis.metric import main_metrics
 from analysis.records import LEVERS, Records
 from analysis.shifts import SHIFT_COLUMNS, member_scores, shift_scores
 
@@ -10,12 +11,13 @@ MEMBER_COLUMNS = ("diversity_score", "id_diversity_score", "ensemble_gain_score"
 COUNT_COLUMNS = ("trained_per_episode", "touched_over_run", "total_parameters", "subnetworks")
 
 
-def outcomes(records: Records, selection: pd.DataFrame) -> pd.DataFrame:
+def outcomes(records: Records, selection: pd.DataFrame, metric: str | None = None) -> pd.DataFrame:
     """The cells of a selection with their scores, one row a (cell, weights, alpha).
 
     Args:
         records: Records of one benchmark, or of several (aggregated benchmark by benchmark).
         selection: Rows of :func:`analysis.selection.select` or ``oracle_select``.
+        metric: What scores are made of, such as ``accuracy_score``; by default each benchmark's main metric.
 
     Returns:
         Columns of identity (``cell``, ``benchmark``, ``backbone``, ``method``, ``setting``, ``run``,
@@ -30,10 +32,11 @@ def outcomes(records: Records, selection: pd.DataFrame) -> pd.DataFrame:
     identity = ["cell", *PLACE, "method", "setting", "run", "learning_rate", *LEVERS, "member_kind"]
     known = cells[identity].assign(**counts)
     metrics = records.metrics[records.metrics["cell"].isin(wanted)]
+    main = main_metrics(records)
     parts = []
     for _, place in known.groupby(PLACE):
         ours = metrics[metrics["cell"].isin(place["cell"])]
-        scores = shift_scores(ours)
+        scores = shift_scores(ours, metric or str(main[place["cell"].iloc[0]]))
         scores = scores.merge(member_scores(ours), on="cell", how="left")
         scores.loc[scores["weights"].ne("reported"), list(MEMBER_COLUMNS)] = float("nan")
         parts.append(place.merge(scores, on="cell", how="inner"))

@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from analysis.intervals import Interval, crossed_interval, paired, t_interval
+from analysis.metric import ACCURACY, main_metrics
 from analysis.probabilities import Floats
 from analysis.records import Records, unpack
 
@@ -38,8 +39,13 @@ class Difference:
 
 
 def right_answers(records: Records, cells: set[str]) -> Answers:
-    """Right answers of the reported weights by (cell, split), where they were kept."""
-    kept = records.examples[records.examples["cell"].isin(cells) & records.examples["weights"].eq("reported")]
+    """Right answers of the reported weights by (cell, split), where they were kept and their mean is the score.
+
+    Of a benchmark that is scored otherwise (macro-F1) there are none, so its intervals are over the runs.
+    """
+    main = main_metrics(records)
+    scored = cells & set(main.index[main.eq(ACCURACY)])
+    kept = records.examples[records.examples["cell"].isin(scored) & records.examples["weights"].eq("reported")]
     rows = zip(kept["cell"], kept["split"], kept["correct"], kept["examples"])
     return {(cell, split): unpack(packed, int(examples)) for cell, split, packed, examples in rows}
 

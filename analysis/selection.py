@@ -1,14 +1,16 @@
 """Which learning rate, setting and WiSE-FT coefficient are reported: from ID validation alone.
 
-Every function but the ``oracle_`` one first cuts the records down to the cells and their ``id_val`` accuracy, and works
-on that cut; no number of another split can reach a choice. A candidate with a diverged seed ranks behind all others and
-stays visible; one with missing seeds ranks behind complete ones.
+Every function but the ``oracle_`` one first cuts the records down to the cells and their ``id_val`` score, and works on
+that cut; no number of another split can reach a choice. The score is the benchmark's own metric (accuracy; macro-F1 for
+iWildCam) unless another is named. A candidate with a diverged seed ranks behind all others and stays visible; one with
+missing seeds ranks behind complete ones.
 """
 
 import numpy as np
 import pandas as pd
 
 from analysis.design import CHOICES, PLACE, with_setting
+from analysis.metric import main_metrics
 from analysis.records import Records
 from analysis.shifts import shift_scores
 
@@ -16,8 +18,13 @@ _CANDIDATE = [*PLACE, "method", "setting", "learning_rate"]
 _GROUPS = {"method": [*PLACE, "method"], "setting": [*PLACE, "method", "setting"]}
 
 
-def candidates(records: Records) -> pd.DataFrame:
-    """Every (method, setting, learning rate) with its ID validation accuracy and its place among its method's.
+def candidates(records: Records, metric: str | None = None) -> pd.DataFrame:
+    """Every (method, setting, learning rate) with its ID validation score and its place among its method's.
+
+    Args:
+        records: Any records.
+        metric: What ID validation is read by, such as ``accuracy_score``; by default each benchmark's main metric,
+            see :func:`analysis.metric.main_metrics`.
 
     Returns:
         One row a candidate, best first within a method: ``benchmark``, ``backbone``, ``method``, ``setting``,
@@ -26,11 +33,11 @@ def candidates(records: Records) -> pd.DataFrame:
         method's other candidates have, failed ones included), ``diverged``; ``rank`` (1 is best); ``cells`` (tuple of
         cell hashes).
     """
-    return _ranked(records.cells, _validation(records)["value"])
+    return _ranked(records.cells, _validation(records, metric)["value"])
 
 
-def select(records: Records, by: str = "method") -> pd.DataFrame:
-    """The best candidate by mean ID validation accuracy over seeds.
+def select(records: Records, by: str = "method", metric: str | None = None) -> pd.DataFrame:
+    """The best candidate by mean ID validation score over seeds.
 
     Ties go to the smaller learning rate, then to the setting that sorts first.
 
@@ -38,15 +45,17 @@ def select(records: Records, by: str = "method") -> pd.DataFrame:
         records: Any records.
         by: ``method`` picks learning rate and setting, one row a method; ``setting`` picks the learning rate alone,
             one row a (method, setting).
+        metric: What ID validation is read by, such as ``accuracy_score``; by default each benchmark's main metric,
+            see :func:`analysis.metric.main_metrics`.
 
     Raises:
         ValueError: If ``by`` is neither.
     """
-    return _best(candidates(records), by)
+    return _best(candidates(records, metric), by)
 
 
-def select_alpha(records: Records, selection: pd.DataFrame | None = None) -> pd.DataFrame:
-    """The WiSE-FT coefficient of each selected candidate, by mean ID validation accuracy over its seeds.
+def select_alpha(records: Records, selection: pd.DataFrame | None = None, metric: str | None = None) -> pd.DataFrame:
+    """The WiSE-FT coefficient of each selected candidate, by mean ID validation score over its seeds.
 
     Only coefficients that every one of its cells has are considered; ties go to the smaller one, nearer to the
     pretrained model.
@@ -54,12 +63,14 @@ def select_alpha(records: Records, selection: pd.DataFrame | None = None) -> pd.
     Args:
         records: Any records.
         selection: Rows of :func:`select`; by default one a method.
+        metric: What ID validation is read by, such as ``accuracy_score``; by default each benchmark's main metric,
+            see :func:`analysis.metric.main_metrics`.
 
     Returns:
         The rows of ``selection`` that have a WiSE-FT curve, with ``alpha`` and its ``id_val_score``.
     """
-    chosen = select(records) if selection is None else selection
-    curve = _validation(records, "wise")
+    chosen = select(records, metric=metric) if selection is None else selection
+    curve = _validation(records, metric, "wise")
     curve = curve.assign(alpha=curve["alpha"].round(6))
     rows = []
     for row in chosen.to_dict("records"):
@@ -71,22 +82,38 @@ def select_alpha(records: Records, selection: pd.DataFrame | None = None) -> pd.
     return pd.DataFrame(rows, columns=[*chosen.columns, "alpha"])
 
 
-def oracle_select(records: Records, score: str = "ood_score", by: str = "method") -> pd.DataFrame:
+def oracle_select(
+    records: Records, score: str = "ood_score", by: str = "method", metric: str | None = None
+) -> pd.DataFrame:
     """What :func:`select` would pick if it could see the test splits. An upper bound, never a result.
 
     Args:
         records: Any records.
         score: A column of :func:`analysis.shifts.shift_scores`, higher is better.
         by: As in :func:`select`.
+        metric: Which metric the score is made of; by default each benchmark's main one.
     """
-    scores = shift_scores(records.metrics, weights=("reported",)).set_index("cell")[score].dropna()
+    metrics = _of_metric(records.metrics, records, metric)
+    parts = [
+        shift_scores(metrics, str(name), weights=("reported",)).set_index("cell")[score]
+        for name in sorted(set(metrics["metric"]))
+    ]
+    scores = pd.concat(parts).dropna() if parts else pd.Series(dtype="float64")
     return _best(_ranked(records.cells, scores).rename(columns={"id_val_score": f"oracle_{score}"}), by)
 
 
-def _validation(records: Records, weights: str = "reported") -> pd.DataFrame:
+def _validation(records: Records, metric: str | None, weights: str = "reported") -> pd.DataFrame:
     metrics = records.metrics
-    seen = metrics["split"].eq("id_val") & metrics["metric"].eq("accuracy_score") & metrics["weights"].eq(weights)
-    return metrics.loc[seen, ["cell", "alpha", "value"]].dropna(subset=["value"]).set_index("cell", drop=False)
+    seen = metrics[metrics["split"].eq("id_val") & metrics["weights"].eq(weights)]
+    seen = _of_metric(seen, records, metric)
+    return seen[["cell", "alpha", "value"]].dropna(subset=["value"]).set_index("cell", drop=False)
+
+
+def _of_metric(metrics: pd.DataFrame, records: Records, metric: str | None) -> pd.DataFrame:
+    if metric is not None:
+        return metrics[metrics["metric"].eq(metric)]
+    wanted = metrics["cell"].astype(object).map(main_metrics(records))
+    return metrics[metrics["metric"].astype(object).eq(wanted).to_numpy(dtype=bool)]
 
 
 def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:

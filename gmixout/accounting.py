@@ -95,15 +95,16 @@ def refuse_foreign(state: Mapping[str, Any], fingerprint: str, settings: Setting
 def describe(forms: Sequence[Form], roles: Roles) -> str:
     """A table with a line for every parameter: its role, shape, kept entries and realised sparsity."""
     plans = {form.name: form.plan for form in forms}
-    lines = [f"{'parameter':<48} {'role':<7} {'shape':<20} {'kept':>12} {'sparsity':>9}"]
-    for role in ("masked", "dense", "frozen"):
-        for target in getattr(roles, role):
-            shape = "×".join(str(size) for size in target.parameter.shape) or "scalar"
-            line = f"{target.name:<48} {role:<7} {shape:<20}"
-            if role == "masked":
-                plan = plans[target.name]
-                line += f" {plan.kept_entries:>12} {1 - plan.kept_entries / plan.entries:>9.4f}"
-            lines.append(line.rstrip())
+    targets = [(role, target) for role in ("masked", "dense", "frozen") for target in getattr(roles, role)]
+    width = max(len(name) for name in ("parameter", *(target.name for _, target in targets)))
+    lines = [f"{'parameter':<{width}} {'role':<7} {'shape':<20} {'kept':>12} {'sparsity':>9}"]
+    for role, target in targets:
+        shape = "×".join(str(size) for size in target.parameter.shape) or "scalar"
+        line = f"{target.name:<{width}} {role:<7} {shape:<20}"
+        if role == "masked":
+            plan = plans[target.name]
+            line += f" {plan.kept_entries:>12} {1 - plan.kept_entries / plan.entries:>9.4f}"
+        lines.append(line.rstrip())
     return "\n".join(lines)
 
 

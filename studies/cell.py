@@ -12,7 +12,7 @@ import safetensors.numpy
 import safetensors.torch
 from torch import Tensor, nn
 
-from analysis.accuracy import accuracy_score, cross_entropy_error
+from analysis.accuracy import SCORES, accuracy_score, cross_entropy_error
 from analysis.records import write
 from gmixout.accounting import fingerprint
 from studies import backbones, benchmarks, provenance
@@ -171,15 +171,15 @@ def _built(
         return _Result(
             Outputs(labels, benchmark.groups, found, benchmark.metric, members, numbers=numbers), None, facts
         )
-    merged = copy.deepcopy(pretrained)
+    merged, measure = copy.deepcopy(pretrained), SCORES[benchmark.metric]
 
     def score(weights: dict[str, Tensor]) -> float:
         merged.load_state_dict(weights)
-        return accuracy_score(logits(merged, validation.images, device), validation.labels)
+        return measure(logits(merged, validation.images, device), validation.labels)
 
     with deterministic(cell.seed, device):
         pool = [
-            Ingredient(source.identity, accuracy_score(source.logits["id_val"], validation.labels), source.weights)
+            Ingredient(source.identity, measure(source.logits["id_val"], validation.labels), source.weights)
             for source in sources
         ]
         taken = SOUPS[cell.method](pool, score)
@@ -234,6 +234,7 @@ def _train(
         meter.step,
         device,
         len(benchmark.classes),
+        SCORES[benchmark.metric],
     )
 
 

@@ -23,7 +23,7 @@ class Progress:
         curve: Rows (step, metric, value).
         loss_sum: Sum of the losses since the last row of the curve.
         loss_count: Number of losses in that sum.
-        best_score: Best ID validation accuracy so far, for ``checkpoint_selection="best_id_val"``.
+        best_score: Best ID validation score so far, for ``checkpoint_selection="best_id_val"``.
         best_weights: The reported weights that reached it.
         train_time_s: Seconds spent training, over all attempts.
         training_flops: Floating-point operations of the phases begun so far, counted from the first step of each.

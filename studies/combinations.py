@@ -20,7 +20,7 @@ class Ingredient:
 
     Attributes:
         identity: The cell.
-        id_val_score: Its accuracy on ID validation.
+        id_val_score: Its score on ID validation, by the benchmark's metric.
         weights: Its reported weights.
     """
 

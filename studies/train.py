@@ -30,6 +30,10 @@ CURVE_POINTS = 50
 """A run's loss is kept as about this many means over equal parts of the run."""
 
 
+Score = Callable[[npt.ArrayLike, npt.ArrayLike], float]
+"""Logits and labels to a number, higher is better."""
+
+
 @dataclass
 class Examples:
     """Images, uint8 ``(N, height, width, 3)`` or files that indexing reads, and labels, int64 ``(N,)``."""
@@ -50,6 +54,7 @@ def train(
     after_step: Callable[[int], None] = lambda step: None,
     device: str = "cpu",
     classes: int | None = None,
+    score: Score = accuracy_score,
 ) -> Progress:
     """Trains with AdamW, from the checkpoint if there is one.
 
@@ -68,6 +73,7 @@ def train(
         after_step: Told how many steps are done.
         device: Where the model lives.
         classes: Number of classes; by default one more than the largest label.
+        score: What ``checkpoint_selection`` compares on ID validation: the benchmark's own metric.
 
     Returns:
         The finished run's progress; its ``best_weights`` are set if the best checkpoint is to be reported.
@@ -80,7 +86,7 @@ def train(
         counts = np.bincount(training.labels, minlength=classes or 0)
         run = _Run(model, method, schedule, Additions(schedule.recipe, counts, seed, device), device)
         run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device)
-        run.validation = validation
+        run.validation, run.score = validation, score
         state = checkpoint.read(checkpointing.path, device)
         if state is not None:
             run.progress = Progress(**state["progress"])
@@ -95,6 +101,7 @@ def train(
 class _Run:
     feed: Feed
     validation: Examples
+    score: Score
 
     def __init__(self, model: nn.Module, method: Method, schedule: Schedule, additions: Additions, device: str) -> None:
         self.model, self.method, self.schedule, self.additions = model, method, schedule, additions
@@ -191,11 +198,13 @@ class _Run:
             method.after_validation(progress.step, cross_entropy_error(own, labels))
         with method.reported():
             answers = logits(self.model, images, self.device)
-        score = accuracy_score(answers, labels)
-        progress.curve.append((progress.step, "id_val_accuracy_score", score))
+        progress.curve.append((progress.step, "id_val_accuracy_score", accuracy_score(answers, labels)))
         progress.curve.append((progress.step, "id_val_cross_entropy_error", cross_entropy_error(answers, labels)))
+        if self.schedule.checkpoint_selection != "best_id_val":
+            return
+        score = self.score(answers, labels)
         # Strictly better: of equals the earliest, which has moved least.
-        if self.schedule.checkpoint_selection == "best_id_val" and score > progress.best_score:
+        if score > progress.best_score:
             progress.best_score, progress.best_weights = score, method.reported_weights()
 
 

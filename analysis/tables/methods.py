@@ -26,7 +26,8 @@ def summary(
 
     The interval of a score is the bootstrap over seeds and test examples where right answers were kept (ID, OOD, worst
     domain, gap of the reported weights), else Student's t over seeds (corruption, diversity, WiSE-FT); ``*_over`` names
-    which. The worst domain is the one whose mean over seeds is lowest; its bootstrap, a minimum's, leans low.
+    which. A benchmark that is not scored by accuracy (iWildCam: macro-F1) has Student's t alone. The worst domain is
+    the one whose mean over seeds is lowest; its bootstrap, a minimum's, leans low.
     Differences are to ``reference`` with the same seeds (and examples): ``*_low``/``*_high`` by bootstrap where
     possible, ``*_t_low``/``*_t_high`` by t over the paired seeds. Zero-shot does not depend on the seed and is paired
     with every one of its pretrained model.

@@ -13,6 +13,7 @@ from analysis import theme
 from analysis.design import level_label
 from analysis.frontier import ood_at_matched_id
 from analysis.levers import lever_effects
+from analysis.metric import ACCURACY, PRINTED, main_metrics
 from analysis.records import Records
 from analysis.tables import summary
 
@@ -24,6 +25,10 @@ def print_summary(records: Records, console: Console) -> None:
     if not records.cells["status"].eq("done").any():
         console.print("no cell is done yet: nothing to sum up", highlight=False)
         return
+    scored = sorted(set(main_metrics(records)) - {ACCURACY})
+    if scored:
+        names = ", ".join(PRINTED[metric] for metric in scored)
+        console.print(f"scores are {names}, the benchmark's own", highlight=False)
     console.print(methods_table(summary(records)))
     effects = lever_effects(records)
     if len(effects):

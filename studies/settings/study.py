@@ -64,7 +64,9 @@ class StudySettings(BaseModel):
     )
     pretrain_seeds: Seeds = Field(default=(0,), description="Pretraining seeds of each backbone.")
     prompts: PromptSet = Field(
-        default="plain", description="Prompts of the zero-shot head, where there is a text tower."
+        default="plain",
+        description="Prompts of the zero-shot head, where there is a text tower. domainnet is ours and names the OOD "
+        "domains, so a study of their robustness leaks them: use plain.",
     )
     seeds: Seeds = Field(description="Seeds of data order and masks: the blocks of the design.")
     training: Training = Field(default=Training(), description="How cells are trained.")

@@ -35,7 +35,7 @@ class Schedule(BaseModel):
     validate_every: int | None = Field(default=None, ge=1, description="Steps between looks at ID validation; or null.")
     checkpoint_selection: Literal["last", "best_id_val"] = Field(
         default="last",
-        description="Report the last weights, or the best by ID validation accuracy; the latter must validate.",
+        description="Report the last weights, or the best by the benchmark's ID validation score; that must validate.",
     )
 
     recipe: Recipe = Field(default=Recipe(), description="What is added to plain training.")

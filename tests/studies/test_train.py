@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.accuracy import accuracy_score
+from analysis.accuracy import accuracy_score, macro_f1_score
 from studies.evaluate import logits
 from studies.failures import Diverged
 from studies.methods import METHODS
@@ -85,6 +85,23 @@ def test_best_checkpoint_is_the_best_on_id_validation(fresh, examples):
     model.load_state_dict(progress.best_weights)
     assert accuracy_score(logits(model, examples.images), examples.labels) == progress.best_score
     assert equal(progress.best_weights, last) == (list(scores.values()).index(progress.best_score) == 3)
+
+
+def test_best_checkpoint_is_the_best_by_the_benchmarks_own_score(fresh, examples):
+    schedule = Schedule(steps=12, validate_every=3, checkpoint_selection="best_id_val")
+    told = []
+
+    def score(answers, labels):
+        told.append(macro_f1_score(answers, labels))
+        return -told[-1]
+
+    model = copy.deepcopy(fresh)
+    method = METHODS["full"](model, CELL)
+    progress = train(model, method, examples, examples, schedule, 3e-3, 0, score=score)
+    assert len(told) == 4
+    assert progress.best_score == -min(told)
+    model.load_state_dict(progress.best_weights)
+    assert macro_f1_score(logits(model, examples.images), examples.labels) == min(told)
 
 
 @pytest.mark.parametrize("clip", [1.0, None])

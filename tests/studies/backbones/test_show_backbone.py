@@ -78,3 +78,12 @@ def test_digits_and_levers(empty_cache):
 )
 def test_faults_are_said(arguments, told):
     assert told in str(show(*arguments).exception)
+
+
+def test_long_names_keep_the_columns_apart():
+    _, table = examine("clip-vit-b16", Settings(sparsity=0.9))
+    head, *lines = table.splitlines()
+    role, shape = head.index("role"), head.index("shape")
+    assert max(len(line.split()[0]) for line in lines) > 48
+    assert all(line[:role].split() == [line.split()[0]] for line in lines)
+    assert all(line[role : shape - 1].strip() in ("masked", "dense", "frozen") for line in lines)
