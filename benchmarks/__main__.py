@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from benchmarks import bars, figures, kernels, memory, record, redraw, scaling, step_time, stored
+from benchmarks import bars, figures, input_pipeline, kernels, memory, record, redraw, scaling, step_time, stored
 from benchmarks.budget import spoken
 
 QUESTIONS = {
@@ -19,6 +19,7 @@ QUESTIONS = {
     "redraw": redraw,
     "kernels": kernels,
     "scaling": scaling,
+    "input_pipeline": input_pipeline,
 }
 # Imports, figures and what a script takes beyond its time: at most one piece of its work.
 _BESIDES_SECONDS = 45.0

@@ -25,6 +25,7 @@ _CASES = {
     "memory": ("backbone", "batch"),
     "redraw": ("backbone", "batch", "rival"),
     "kernels": ("work",),
+    "input_pipeline": ("backbone", "batch"),
 }
 _LARGE = (64, 128)
 _UNITS = ("element_10", "element_2", "row_10", "column_10", "column16_10", "block64_10")
@@ -98,6 +99,7 @@ BARS: dict[str, tuple[Bar, ...]] = {
             "bandwidth of sparse AdamW / measured copy rate", "kernels", "peak_share", 0.70,
             {"kernel": ("adamw",), "implementation": ("triton",), "work": ("element 10 %",)}, is_floor=True,
         ),
+        Bar("fed step / bare step - 1, readers by default", "input_pipeline", "cost", 0.05, {"is_default": (True,)}),
     ),
 }  # fmt: skip
 _NOBODY = {"cpu": "a CPU", "cuda": "an H200"}

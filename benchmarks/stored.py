@@ -33,6 +33,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         "axis", "value", "width", "depth", "batch", "density", "rival", "label", *_RATIO, "step_ms", "rounds",
         *_PROVENANCE,
     ),
+    "input_pipeline": (
+        *_CASE, "readers", "cores", "feed_images_per_s", "step_images_per_s", "fed_images_per_s", "cost", "rounds",
+        "is_default", *_PROVENANCE,
+    ),
 }  # fmt: skip
 
 

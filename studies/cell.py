@@ -28,6 +28,7 @@ from studies.frames import Outputs, cell_row, records
 from studies.lease import Lease
 from studies.meter import Listener, Meter
 from studies.methods import Method, attach
+from studies.reading import Reading
 from studies.settings import CellSettings, traits_of
 from studies.sources import LOGITS, SUMMED, WEIGHTS, read_sources
 from studies.store import CHECKPOINT, TABLES, CellFolder
@@ -46,6 +47,7 @@ def run_cell(
     listener: Listener,
     checkpoint_every_s: float = 10.0,
     device: str = "cpu",
+    reading: Reading | None = None,
 ) -> dict[str, float]:
     """Runs a cell, or the rest of it, and marks its folder done.
 
@@ -56,6 +58,7 @@ def run_cell(
         listener: Hears of progress, and can ask to stop.
         checkpoint_every_s: Seconds between checkpoints.
         device: Where to run.
+        reading: How images are read; by default by a thread on every core.
 
     Returns:
         Scalars for the plan: ID validation and times, nothing of the test splits.
@@ -69,7 +72,7 @@ def run_cell(
     started_at = time.monotonic()
     provenance.forget_peak_memory()
     folder.prepare(cell.canonical)
-    benchmark = _benchmark(cell.benchmark, cell.manifest, cell.backbone)
+    benchmark = _benchmark(cell.benchmark, cell.manifest, cell.backbone, reading)
     meter = Meter(cell, split_sizes(benchmark), listener)
     needs_text = traits_of(cell.method).needs_text
     classes = class_words(benchmark.classes)
@@ -191,14 +194,14 @@ def _built(
 
 
 @lru_cache(maxsize=2)
-def _benchmark(name: str, manifest: str, backbone: str) -> Benchmark:
+def _benchmark(name: str, manifest: str, backbone: str, reading: Reading | None) -> Benchmark:
     benchmark = benchmarks.load(name)
     if benchmark.manifest != manifest:
         raise BadData(
             f"the benchmark {name} has the manifest {benchmark.manifest[:12]}, the cell was planned for "
             f"{manifest[:12]}; look at `gmixout data check {name}` and plan the study again"
         )
-    return Viewed(benchmark, backbones.view_of(backbone))
+    return Viewed(benchmark, backbones.view_of(backbone), reading)
 
 
 @lru_cache(maxsize=2)

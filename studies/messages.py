@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from studies.failures import Failure
+from studies.reading import Reading
 from studies.settings.folders import FolderSettings
 
 STOP = "stop"
@@ -24,6 +25,7 @@ class Task:
         stale_after_s: Silence after which a lease may be taken over, in seconds.
         plugins: Files with users' own methods.
         folders: Users' own benchmarks, by name.
+        reading: How images are read; None: by a thread on every core.
     """
 
     canonical: str
@@ -33,6 +35,7 @@ class Task:
     stale_after_s: float
     plugins: tuple[Path, ...] = ()
     folders: Mapping[str, FolderSettings] = field(default_factory=dict)
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,7 @@ class Runner:
                 self._stale_after_s,
                 self._plugins,
                 self._folders,
+                self._execution.reading(self._workers),
             )
             self._running[slot.number] = identity
             self._fractions[slot.number] = 0.0

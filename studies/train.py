@@ -85,7 +85,7 @@ def train(
     with deterministic(seed, device):
         counts = np.bincount(training.labels, minlength=classes or 0)
         run = _Run(model, method, schedule, Additions(schedule.recipe, counts, seed, device), device)
-        run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device)
+        run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device, schedule.recipe)
         run.validation, run.score = validation, score
         state = checkpoint.read(checkpointing.path, device)
         if state is not None:

@@ -6,8 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from studies.ahead import read_ahead
 from studies.benchmarks.benchmark import Benchmark, Split
 from studies.benchmarks.images import FileImages, View
+from studies.reading import Reading, readers_for
 
 
 class Viewed:
@@ -19,10 +21,12 @@ class Viewed:
     Args:
         benchmark: Any benchmark.
         view: What the backbone takes.
+        reading: Threads that read and resize; by default one a core that this process may use.
     """
 
-    def __init__(self, benchmark: Benchmark, view: View) -> None:
+    def __init__(self, benchmark: Benchmark, view: View, reading: Reading | None = None) -> None:
         self._benchmark, self._view = benchmark, view
+        self._reading = reading or Reading(readers_for(1))
         self._splits: dict[str, Split] = {}
 
     def __getattr__(self, name: str) -> Any:
@@ -37,8 +41,9 @@ class Viewed:
 
     def _seen(self, images: Any) -> Any:
         if isinstance(images, FileImages):
-            return images.with_view(self._view)
-        return images if images.shape[1:3] == (self._view.crop,) * 2 else ResizedImages(images, self._view)
+            return images.with_view(self._view, self._reading)
+        is_fit = images.shape[1:3] == (self._view.crop,) * 2
+        return images if is_fit else ResizedImages(images, self._view, self._reading)
 
 
 class ResizedImages:
@@ -47,14 +52,15 @@ class ResizedImages:
     Args:
         images: uint8, shape ``(N, height, width, 3)``.
         view: What indexing gives.
+        reading: Threads that resize; by default one.
 
     Example:
         >>> ResizedImages(np.zeros((2, 4, 4, 3), np.uint8), View(8, 8))[:].shape
         (2, 8, 8, 3)
     """
 
-    def __init__(self, images: npt.NDArray[np.uint8], view: View) -> None:
-        self._images, self._view = images, view
+    def __init__(self, images: npt.NDArray[np.uint8], view: View, reading: Reading | None = None) -> None:
+        self._images, self._view, self.reading = images, view, reading or Reading()
 
     def __len__(self) -> int:
         return len(self._images)
@@ -66,8 +72,18 @@ class ResizedImages:
 
     def __getitem__(self, chosen: slice | npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
         """uint8, shape ``(n, crop, crop, 3)``."""
-        cut = [self._view.cut(Image.fromarray(image)) for image in self._images[chosen]]
-        return np.stack(cut) if cut else np.zeros((0, *self.shape[1:]), np.uint8)
+        return next(read_ahead(self, [np.arange(len(self))[chosen]]))
+
+    def fill(self, out: npt.NDArray[np.uint8], positions: npt.NDArray[np.int64], crops: None = None) -> None:
+        """Resizes images in this thread.
+
+        Args:
+            out: Where they go, uint8, shape ``(n, crop, crop, 3)``.
+            positions: Positions of the images, shape ``(n,)``.
+            crops: None: these are cropped in the view, as all images in memory are.
+        """
+        for row, position in zip(out, positions.tolist(), strict=True):
+            row[...] = self._view.cut(Image.fromarray(self._images[position]))
 
 
 def class_words(classes: tuple[str, ...]) -> tuple[str, ...]:

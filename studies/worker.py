@@ -85,7 +85,7 @@ def attempt(task: Task, line: Line) -> Finished | Failed | Released:
 
                 load_plugins(task.plugins)
                 add_folders(task.folders)
-                return Finished(run_cell(cell, folder, lease, line, task.checkpoint_every_s, task.device))
+                return Finished(run_cell(cell, folder, lease, line, task.checkpoint_every_s, task.device, task.reading))
             except (Stopped, LostLease):
                 raise
             except Exception as error:

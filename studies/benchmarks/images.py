@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from studies.ahead import read_ahead
 from studies.benchmarks.boxes import crop_boxes
 from studies.benchmarks.draws import Draws
 from studies.benchmarks.pictures import ImageError, read_image
+from studies.reading import Reading, readers_for
 
 INTERPOLATIONS = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
     "lanczos": Image.Resampling.LANCZOS,
 }
-
-MOST_THREADS = 8
 
 
 @dataclass(frozen=True)
@@ -60,6 +58,41 @@ class View:
         return np.asarray(resized.crop((left, top, left + self.crop, top + self.crop)))
 
 
+@dataclass(frozen=True)
+class Crops:
+    """Random resized crops: where each lies is a function of the key and of the image's position in its split.
+
+    Args:
+        key: Names the random stream: purpose, seed, step.
+        scale: Smallest area of a crop as a fraction of the image's, in (0, 1].
+
+    Raises:
+        ValueError: If ``scale`` is out of range.
+    """
+
+    key: tuple[str | int, ...]
+    scale: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.scale <= 1:
+            raise ValueError(f"scale must lie in (0, 1], got {self.scale}")
+
+    def cut(self, image: Image.Image, position: int, view: View) -> np.ndarray:
+        """Returns a random part of a picture in the view's size: the pixels of torchvision's ``resized_crop``.
+
+        Args:
+            image: The whole picture.
+            position: Of the image in its split.
+            view: Its side and its interpolation.
+        """
+        width, height = image.size
+        draws = Draws(*self.key, position)
+        top, left, high, wide = (int(part[0]) for part in crop_boxes(1, height, width, self.scale, draws))
+        # Cropped first, since a filter must not look beyond the crop.
+        part = image.crop((left, top, left + wide, top + high))
+        return np.asarray(part.resize((view.crop, view.crop), INTERPOLATIONS[view.interpolation]))
+
+
 class FileImages:
     """The images of a split, read when indexed; nothing is kept in memory but their names.
 
@@ -71,7 +104,7 @@ class FileImages:
         names: Names of the files, ``/`` between folders.
         view: The view that indexing returns.
         border: Pixels to cut off on every side first.
-        threads: Threads that read; by default one a core that this process may use, at most eight.
+        reading: Threads that read; by default one a core that this process may use.
 
     Example:
         >>> import tempfile
@@ -87,12 +120,12 @@ class FileImages:
         names: Sequence[str],
         view: View = View(),
         border: int = 0,
-        threads: int | None = None,
+        reading: Reading | None = None,
     ) -> None:
         if border < 0:
             raise ValueError(f"border must not be negative, got {border}")
         self.folder, self.names, self.view, self.border = folder, names, view, border
-        self.threads = threads or min(MOST_THREADS, _cores())
+        self.reading = reading or Reading(readers_for(1))
 
     def __len__(self) -> int:
         return len(self.names)
@@ -102,9 +135,9 @@ class FileImages:
         """The shape that ``images[:]`` would have."""
         return len(self), self.view.crop, self.view.crop, 3
 
-    def with_view(self, view: View) -> FileImages:
-        """The same files in another view."""
-        return FileImages(self.folder, self.names, view, self.border, self.threads)
+    def with_view(self, view: View, reading: Reading | None = None) -> FileImages:
+        """The same files in another view, read in the same way if no other is given."""
+        return FileImages(self.folder, self.names, view, self.border, reading or self.reading)
 
     def __getitem__(self, chosen: slice | np.ndarray) -> np.ndarray:
         """Reads the chosen images.
@@ -119,63 +152,24 @@ class FileImages:
             ImageError: If a file cannot be read; the message names it.
             TypeError: If ``chosen`` is neither a slice nor a list of positions.
         """
-        return self._read(self._positions(chosen), lambda image, position: self.view.cut(image))
+        if not isinstance(chosen, slice) and (np.ndim(chosen) != 1 or np.asarray(chosen).dtype.kind not in "iu"):
+            raise TypeError(f"images are chosen by a slice or by integers of shape (n,), got {chosen!r}")
+        return next(read_ahead(self, [np.arange(len(self))[chosen]]))
 
-    def random_crops(
-        self, positions: np.ndarray, key: tuple[str | int, ...], scale: float, has_flip: bool
-    ) -> np.ndarray:
-        """Reads the images and cuts a random part out of each: torchvision's ``RandomResizedCrop``, perhaps mirrored.
-
-        Every draw is a function of the key and the image's position, so neither the batch nor the threads matter.
+    def fill(self, out: np.ndarray, positions: np.ndarray, crops: Crops | None = None) -> None:
+        """Reads images in this thread: the view of each, or a random part of each whole picture.
 
         Args:
-            positions: Positions of the images, shape ``(n,)``; one may appear more than once, with equal crops.
-            key: Names the random stream: purpose, seed, step.
-            scale: Smallest area of a crop as a fraction of the image's, in (0, 1].
-            has_flip: Whether half of the crops are mirrored; the boxes are the same either way.
-
-        Returns:
-            ``uint8``, shape ``(n, crop, crop, 3)``.
+            out: Where they go, ``uint8``, shape ``(n, crop, crop, 3)``.
+            positions: Positions of the images, shape ``(n,)``; one that appears twice has equal crops.
+            crops: Random crops in place of the view.
 
         Raises:
             ImageError: If a file cannot be read; the message names it.
-            ValueError: If ``scale`` is out of range.
         """
-        if not 0 < scale <= 1:
-            raise ValueError(f"scale must lie in (0, 1], got {scale}")
-
-        def cut(image: Image.Image, position: int) -> np.ndarray:
-            draws = Draws(*key, position)
-            width, height = image.size
-            top, left, high, wide = (int(part[0]) for part in crop_boxes(1, height, width, scale, draws))
-            # Cropped first, since a filter must not look beyond the crop.
-            part = image.crop((left, top, left + wide, top + high))
-            pixels = np.asarray(part.resize((self.view.crop, self.view.crop), INTERPOLATIONS[self.view.interpolation]))
-            return pixels[:, ::-1] if has_flip and draws.chance(0.5, (1,))[0] else pixels
-
-        return self._read(self._positions(positions), cut)
-
-    def _positions(self, chosen: slice | np.ndarray) -> np.ndarray:
-        if not isinstance(chosen, slice) and (np.ndim(chosen) != 1 or np.asarray(chosen).dtype.kind not in "iu"):
-            raise TypeError(f"images are chosen by a slice or by integers of shape (n,), got {chosen!r}")
-        return np.arange(len(self))[chosen]
-
-    def _read(self, positions: np.ndarray, cut: Callable[[Image.Image, int], np.ndarray]) -> np.ndarray:
-        out = np.empty((len(positions), self.view.crop, self.view.crop, 3), np.uint8)
-
-        def fill(row: int) -> None:
-            position = int(positions[row])
-            out[row] = cut(self._open(self.names[position]), position)
-
-        if self.threads == 1 or len(positions) <= 1:
-            for row in range(len(positions)):
-                fill(row)
-            return out
-        # Made anew each time: a pool that is kept does not survive a fork.
-        with ThreadPoolExecutor(self.threads) as pool:
-            for _ in pool.map(fill, range(len(positions))):
-                pass
-        return out
+        for row, position in zip(out, positions.tolist(), strict=True):
+            image = self._open(self.names[position])
+            row[...] = self.view.cut(image) if crops is None else crops.cut(image, position, self.view)
 
     def _open(self, name: str) -> Image.Image:
         image = read_image(self.folder / name)
@@ -185,9 +179,3 @@ class FileImages:
         if min(width, height) <= 2 * self.border:
             raise ImageError(f"the image {self.folder / name} is too small to cut a border of {self.border} pixels")
         return image.crop((self.border, self.border, width - self.border, height - self.border))
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -14,8 +14,11 @@ import platformdirs
 
 from studies.atomic import write_atomically
 
-PROTOCOL_VERSION = 1
-"""Raised whenever the same files come to other splits, labels or views; part of every manifest of files."""
+PROTOCOL_VERSION = 2
+"""Raised whenever the same files come to other splits, labels or views; part of every manifest of files.
+
+Since 2, random crops are cut out of whole pictures and not out of the view.
+"""
 
 SETTLED_NS = 2 * 10**9
 """A folder that changed less than this ago may change again within one tick of its clock: nothing is remembered."""

@@ -1,5 +1,6 @@
 """`gmixout study`: the command line of plan, run, status and show."""
 
+import os
 from pathlib import Path
 
 import typer
@@ -16,6 +17,20 @@ app = typer.Typer(
 STUDY = typer.Argument(..., metavar="STUDY", help="Name of a preset, or path of a YAML file.")
 RESULTS = typer.Option(None, "--results", help="Results folder.  [default: results/<name of the study>]")
 WORKERS = typer.Option(None, "--workers", min=1, help="Worker processes, one thread each.  [default: every core]")
+DATA = typer.Option(
+    None,
+    "--data",
+    metavar="DIR",
+    callback=lambda folder: use_folder("GMIXOUT_DATA", folder),
+    help="The folder with the benchmarks' folders.  [default: $GMIXOUT_DATA]",
+)
+WEIGHTS = typer.Option(
+    None,
+    "--weights",
+    metavar="DIR",
+    callback=lambda folder: use_folder("GMIXOUT_WEIGHTS", folder),
+    help="The folder with published weights.  [default: $GMIXOUT_WEIGHTS]",
+)
 JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
 
@@ -24,6 +39,8 @@ def plan(
     study: str = STUDY,
     results: Path | None = RESULTS,
     workers: int | None = WORKERS,
+    data: Path | None = DATA,
+    weights: Path | None = WEIGHTS,
     has_forecast: bool = typer.Option(True, "--forecast/--no-forecast", help="Time a few steps to forecast the rest."),
     is_json: bool = JSON,
 ) -> None:
@@ -41,6 +58,8 @@ def run(
     study: str = STUDY,
     results: Path | None = RESULTS,
     workers: int | None = WORKERS,
+    data: Path | None = DATA,
+    weights: Path | None = WEIGHTS,
     retry: list[str] = typer.Option(
         [], "--retry", help="Also try failures of this kind again (diverged, bad_data, disk_full, code_error, all)."
     ),
@@ -66,7 +85,7 @@ def run(
 
 
 @app.command()
-def status(study: str = STUDY, results: Path | None = RESULTS, is_json: bool = JSON) -> None:
+def status(study: str = STUDY, results: Path | None = RESULTS, data: Path | None = DATA, is_json: bool = JSON) -> None:
     """Show how many cells are done, running, failed and missing.
 
     Example: gmixout study status levers-quick
@@ -104,6 +123,13 @@ def show(
     from studies.commands import show as showing
 
     showing.show(name, results, Console(), is_json)
+
+
+def use_folder(variable: str, folder: Path | None) -> Path | None:
+    """Makes a folder this process's and its workers', wherever they look: the variable is inherited."""
+    if folder is not None:
+        os.environ[variable] = str(folder.resolve())
+    return folder
 
 
 def _cores() -> int:

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from studies.benchmarks.draws import Draws
 from studies.recipe.attack import pgd
-from studies.recipe.crop import random_crop
+from studies.recipe.flip import random_flip
 from studies.recipe.losses import class_balanced_weights, log_priors, training_loss
 from studies.recipe.mixing import mix
 from studies.recipe.streams import generator
@@ -49,10 +49,12 @@ class Additions:
             self._adjustment = torch.tensor(recipe.logit_adjustment * log_priors(counts), device=device)
 
     def batch(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Crops, augments and mixes; the given tensors are not changed, and are returned where nothing is on.
+        """Mirrors, augments and mixes; the given tensors are not changed, and are returned where nothing is on.
+
+        All of it happens on the images' device; the draws are the CPU's, so every device has the same ones.
 
         Args:
-            images: Shape ``(N, 3, height, width)``, float32 in [0, 1].
+            images: Shape ``(N, 3, height, width)``, float32 in [0, 1]; cropped already, see ``studies.feed``.
             labels: Shape ``(N,)``, int64.
             step: Steps already taken, from 0.
 
@@ -60,8 +62,8 @@ class Additions:
             Images, and targets: the labels, or where images were mixed probabilities of shape ``(N, classes)``.
         """
         recipe = self.recipe
-        if recipe.augmentation != "none":
-            images = random_crop(images, recipe.crop_scale, self._draws("crop", step))
+        if recipe.flip > 0:
+            images = random_flip(images, recipe.flip, self._draws("flip", step))
         if recipe.augmentation == "randaugment":
             # Here, since torchvision takes 2.5 s to import, and most runs need nothing of it.
             from studies.recipe.randaugment import rand_augment

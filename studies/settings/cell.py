@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from functools import reduce
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,7 +14,8 @@ SCHEMA_VERSION: Literal[2] = 2
 """Raised whenever the same settings would no longer give the same result, so that no old cell passes for a new one."""
 
 
-_LATER = {"prompts": ""}
+_LATER: dict[str, Any] = {"prompts": "", "training.recipe.flip": 0.0}
+"""Settings that came later, dotted where they are nested, and the value that all earlier cells had."""
 
 
 class CellSettings(BaseModel):
@@ -54,8 +56,10 @@ class CellSettings(BaseModel):
         """
         spelled = _plain(self.model_dump(mode="python"))
         for name, earlier in _LATER.items():
-            if spelled[name] == earlier:
-                del spelled[name]
+            *path, last = name.split(".")
+            holder = reduce(lambda found, part: found.get(part) or {}, path, spelled)
+            if last in holder and holder[last] == earlier:
+                del holder[last]
         return json.dumps(spelled, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
     @property

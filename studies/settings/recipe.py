@@ -12,7 +12,7 @@ MixingAlpha = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Recipe(BaseModel):
     """What is added to plain training; the same for every method. Every combination is possible.
 
-    Images are cropped, then augmented, then mixed, then attacked; the loss sees the result.
+    Images are cropped, then mirrored, augmented, mixed and attacked; the loss sees the result.
 
     Example:
         >>> Recipe().additions
@@ -24,9 +24,10 @@ class Recipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     augmentation: Literal["none", "crop", "randaugment"] = Field(
-        default="none", description="Nothing, random resized crops without flips, or such crops and then RandAugment."
+        default="none", description="Nothing, random resized crops, or such crops and then RandAugment."
     )
     crop_scale: float = Field(default=0.7, gt=0, le=1, description="Smallest area of a crop, as a fraction; 1: whole.")
+    flip: float = Field(default=0.0, ge=0, le=1, description="Probability that an image is mirrored left to right.")
     randaugment_ops: int = Field(default=2, ge=0, description="RandAugment: operations an image, one after another.")
     randaugment_magnitude: int = Field(default=9, ge=0, le=30, description="RandAugment: their strength, 0 to 30.")
     mixup_alpha: MixingAlpha = Field(
@@ -66,6 +67,7 @@ class Recipe(BaseModel):
         """Names of what is on, in the order in which it acts."""
         is_on = {
             "crop": self.augmentation != "none",
+            "flip": self.flip > 0,
             "randaugment": self.augmentation == "randaugment",
             "mixup": self.mixup_alpha > 0,
             "cutmix": self.cutmix_alpha > 0,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from studies.reading import Reading, readers_for
 from studies.settings.backbones import BackboneName, PromptSet, has_text
 from studies.settings.block import MethodBlock
 from studies.settings.cell import CellSettings
@@ -40,6 +41,14 @@ class Execution(BaseModel):
 
     checkpoint_every_s: float = Field(default=10.0, ge=0, description="Seconds between checkpoints; 0: every step.")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where cells run.")
+    readers: int | None = Field(
+        default=None, ge=1, description="Threads that read images in each worker; null: its share of the cores."
+    )
+    prefetch: int = Field(default=2, ge=1, description="Batches that are read ahead of the one in use.")
+
+    def reading(self, workers: int) -> Reading:
+        """How each of so many workers on one machine reads images."""
+        return Reading(self.readers or readers_for(workers), self.prefetch)
 
 
 class StudySettings(BaseModel):

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import kernels, memory, record, redraw, scaling, step_time, stored
+from benchmarks import input_pipeline, kernels, memory, record, redraw, scaling, step_time, stored
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.rivals import RIVALS, available
 
@@ -123,6 +123,14 @@ def test_results_have_the_columns_that_readers_expect(tmp_path):
 def test_without_a_gpu_the_gpu_scripts_say_what_to_do():
     with pytest.raises(SystemExit, match="no GPU"):
         step_time.main(["--device", "cuda"])
+
+
+def test_input_pipeline(quick):
+    table = quick(input_pipeline)
+    assert {1, 2, 4} <= set(table["readers"])
+    for row in table.to_dict("records"):
+        assert row["cost"] == pytest.approx(row["step_images_per_s"] / row["fed_images_per_s"] - 1, rel=1e-3, abs=1e-3)
+        assert row["feed_images_per_s"] > 0
 
 
 def test_everything_fits_the_time_it_is_given():

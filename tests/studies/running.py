@@ -55,7 +55,7 @@ def gmixout(*arguments: str, cwd: Path, has_torch: bool = True, timeout_s: float
     """Runs the command line to its end."""
     blind = [sys.executable, "-c", WITHOUT_TORCH + MAIN, *arguments]
     command = _module(arguments) if has_torch else blind
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, env=_environment())
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, env=environment())
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen:
@@ -66,7 +66,7 @@ def start(*arguments: str, cwd: Path) -> subprocess.Popen:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env=_environment(),
+        env=environment(),
         start_new_session=True,
     )
 
@@ -117,6 +117,6 @@ def _module(arguments: tuple[str, ...]) -> list[str]:
     return [sys.executable, "-m", "studies", *arguments]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     root = Path(__file__).resolve().parents[2]
     return os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "COLUMNS": "200"}

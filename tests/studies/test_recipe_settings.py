@@ -23,7 +23,7 @@ REFUSED = {
     "adversarial_epsilon": 1.5,
     "adversarial_steps": 0,
     "adversarial_step_size": 0.0,
-    "flip": True,
+    "flip": 1.5,
 }
 
 SILENT = {
@@ -53,7 +53,7 @@ def test_a_field_without_effect_is_canonically_its_default(field):
 
 
 def test_every_field_is_either_always_heard_or_known_to_fall_silent():
-    switches = {"augmentation", "mixup_alpha", "cutmix_alpha", "label_smoothing", "loss", "adversarial_epsilon"}
+    switches = {"augmentation", "flip", "mixup_alpha", "cutmix_alpha", "label_smoothing", "loss", "adversarial_epsilon"}
     assert set(Recipe.model_fields) == switches | set(SILENT)
 
 
@@ -80,8 +80,9 @@ def test_additions_are_named_in_the_order_in_which_they_act():
         cutmix_alpha=1.0,
         mixup_alpha=1.0,
         augmentation="randaugment",
+        flip=0.5,
     )
-    order = ("crop", "randaugment", "mixup", "cutmix", "label_smoothing", "class_balanced", "adversarial")
+    order = ("crop", "flip", "randaugment", "mixup", "cutmix", "label_smoothing", "class_balanced", "adversarial")
     assert everything.additions == order
     assert Recipe(loss="logit_adjusted", augmentation="crop").additions == ("crop", "logit_adjusted")
 

@@ -16,6 +16,7 @@ from studies.settings.backbones import BACKBONE_NAMES, PROMPT_SETS, has_text
 from studies.settings.levers import LEVERS, canonical_levers
 from studies.settings.points import complete_levers
 from studies.settings.recipe import Recipe
+from studies.settings.training import Schedule
 from studies.settings.traits import TRAITS
 
 GRID = {
@@ -188,6 +189,16 @@ def test_identity_is_stable_and_knows_manifest_and_schema():
 
 
 IDENTITY = "8a900c6599638032"
+
+
+def test_setting_that_came_later_enters_the_identity_only_where_it_acts():
+    cell = CellSettings(benchmark="digits", manifest="ab", backbone="digits-vit", pretrain_seed=0, method="full",
+                        seed=1, learning_rate=1e-3)  # fmt: skip
+    assert "flip" not in json.loads(cell.canonical)["training"]["recipe"]
+    flipped = cell.model_copy(update={"training": Schedule(recipe={"flip": 0.5})})
+    assert flipped.identity != cell.identity
+    for one in (cell, flipped, cell.model_copy(update={"training": None})):
+        assert CellSettings.from_canonical(one.canonical) == one
 
 
 def test_tables_agree_with_the_names_that_settings_allow():

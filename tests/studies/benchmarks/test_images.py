@@ -8,8 +8,9 @@ from torchvision import transforms
 
 from studies.benchmarks.boxes import crop_boxes
 from studies.benchmarks.draws import Draws
-from studies.benchmarks.images import FileImages, View
+from studies.benchmarks.images import Crops, FileImages, View
 from studies.benchmarks.pictures import ImageError
+from studies.reading import Reading, readers_for
 from tests.studies.benchmarks.trees import write_picture
 
 SIZES = [(40, 30), (30, 40), (33, 33), (200, 50), (51, 77)]
@@ -66,7 +67,7 @@ def test_slices_and_positions_choose_the_same_images(images):
 
 
 def test_threads_and_views_change_nothing_else(images, folder):
-    alone = FileImages(folder, images.names, images.view, threads=1)
+    alone = FileImages(folder, images.names, images.view, reading=Reading(1))
     np.testing.assert_array_equal(alone[:], images[:])
     wide = images.with_view(View(32, 32))
     assert wide[:].shape == (5, 32, 32, 3)
@@ -86,7 +87,7 @@ def test_unreadable_image_is_named_from_any_thread(folder, tmp_path):
     write_picture(tmp_path / "good.png", 0)
     for threads in (1, 3):
         with pytest.raises(ImageError, match=r"bad\.png"):
-            FileImages(tmp_path, ["good.png", "bad.png", "good.png"], threads=threads)[:]
+            FileImages(tmp_path, ["good.png", "bad.png", "good.png"], reading=Reading(threads))[:]
 
 
 def test_files_of_every_kind_make_one_batch(folder, tmp_path):
@@ -99,37 +100,38 @@ def test_files_of_every_kind_make_one_batch(folder, tmp_path):
     np.testing.assert_array_equal(images[3:4], images[4:5])
 
 
+def crops_of(images, positions, crops):
+    out = np.empty((len(positions), 20, 20, 3), np.uint8)
+    images.fill(out, np.array(positions), crops)
+    return out
+
+
 def test_random_crops_are_functions_of_key_and_position(images):
-    key = ("crop", 0, 7)
-    together = images.random_crops(np.arange(5), key, 0.3, True)
+    crops = Crops(("crop", 0, 7), 0.3)
+    together = crops_of(images, range(5), crops)
     for position in (4, 1):
-        alone = images.random_crops(np.array([position]), key, 0.3, True)
-        np.testing.assert_array_equal(alone[0], together[position])
-    assert (images.random_crops(np.arange(5), ("crop", 0, 8), 0.3, True) != together).any()
+        np.testing.assert_array_equal(crops_of(images, [position], crops)[0], together[position])
+    assert (crops_of(images, range(5), Crops(("crop", 0, 8), 0.3)) != together).any()
     with pytest.raises(ValueError, match=r"scale must lie in \(0, 1\], got 0"):
-        images.random_crops(np.arange(5), key, 0, True)
-
-
-def test_flips_mirror_half_of_the_same_crops(images):
-    positions = np.zeros(1, int)
-    flipped = 0
-    for step in range(60):
-        plain = images.random_crops(positions, ("crop", step), 0.5, False)
-        perhaps = images.random_crops(positions, ("crop", step), 0.5, True)
-        is_flipped = (perhaps != plain).any()
-        flipped += int(is_flipped)
-        np.testing.assert_array_equal(perhaps, plain[:, :, ::-1] if is_flipped else plain)
-    assert 15 < flipped < 45
+        Crops(("crop",), 0)
 
 
 def test_crop_is_torchvisions_resized_crop(images, folder):
-    draws = Draws("one", 0, 3)
-    with Image.open(folder / "3.png") as image:
-        top, left, height, width = (int(part[0]) for part in crop_boxes(1, image.height, image.width, 0.2, draws))
-        mode = transforms.InterpolationMode.BICUBIC
-        expected = transforms.functional.resized_crop(image, top, left, height, width, [20, 20], mode)
-    got = images.random_crops(np.array([3]), ("one", 0), 0.2, False)
-    np.testing.assert_array_equal(got[0], np.asarray(expected))
+    for number in range(len(SIZES)):
+        draws = Draws("one", 0, number)
+        with Image.open(folder / f"{number}.png") as image:
+            top, left, height, width = (int(part[0]) for part in crop_boxes(1, image.height, image.width, 0.2, draws))
+            mode = transforms.InterpolationMode.BICUBIC
+            expected = transforms.functional.resized_crop(image, top, left, height, width, [20, 20], mode)
+        got = crops_of(images, [number], Crops(("one", 0), 0.2))
+        np.testing.assert_array_equal(got[0], np.asarray(expected))
+
+
+def test_readers_share_the_cores():
+    assert Reading(readers_for(1)).readers >= readers_for(2) >= 1
+    assert readers_for(10**6) == 1
+    with pytest.raises(ValueError, match="must be at least 1, got 0 and 2"):
+        Reading(0)
 
 
 @pytest.mark.parametrize("size", [(375, 500), (500, 333), (20, 400)])

@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from studies.benchmarks.draws import Draws
 from studies.recipe import Additions
-from studies.recipe.crop import random_crop
+from studies.recipe.flip import random_flip
 from studies.recipe.mixing import mix
 from studies.recipe.randaugment import rand_augment
 from studies.settings.recipe import Recipe
@@ -17,12 +17,12 @@ from studies.settings.recipe import Recipe
 COUNTS = np.array([63, 27, 9, 4, 1])
 
 RECIPES = {
-    "crop": Recipe(augmentation="crop"),
+    "flip": Recipe(flip=0.5),
     "randaugment": Recipe(augmentation="randaugment"),
     "mixup": Recipe(mixup_alpha=0.4),
     "cutmix": Recipe(cutmix_alpha=1.0),
     "both": Recipe(mixup_alpha=0.4, cutmix_alpha=1.0),
-    "everything": Recipe(augmentation="randaugment", mixup_alpha=0.4, cutmix_alpha=1.0),
+    "everything": Recipe(flip=0.5, augmentation="randaugment", mixup_alpha=0.4, cutmix_alpha=1.0),
 }
 
 
@@ -43,13 +43,13 @@ def test_nothing_is_added_by_default(batch):
     assert additions.attack(lambda x: x.sum(), images, step=3) is images
 
 
-def test_batch_is_cropped_then_augmented_then_mixed_by_named_streams(batch):
+def test_batch_is_mirrored_then_augmented_then_mixed_by_named_streams(batch):
     recipe = Recipe(
-        augmentation="randaugment", crop_scale=0.4, randaugment_ops=3, randaugment_magnitude=20, mixup_alpha=0.4,
+        augmentation="randaugment", flip=0.3, randaugment_ops=3, randaugment_magnitude=20, mixup_alpha=0.4,
         cutmix_alpha=0.7,
     )  # fmt: skip
     for step in range(6):
-        images = random_crop(batch[0], 0.4, Draws("recipe", "crop", 5, step))
+        images = random_flip(batch[0], 0.3, Draws("recipe", "flip", 5, step))
         images = rand_augment(images, 3, 20, Draws("recipe", "randaugment", 5, step))
         targets = functional.one_hot(batch[1], 5).float()
         exact = mix(images, targets, 0.4, 0.7, Draws("recipe", "mix", 5, step))
@@ -86,8 +86,8 @@ def test_global_random_state_is_neither_read_nor_changed(name, batch):
 
 
 def test_switching_one_addition_on_leaves_the_draws_of_the_others(batch):
-    images, _ = Additions(RECIPES["crop"], COUNTS, seed=0).batch(*batch, step=0)
-    both = Recipe(augmentation="crop", mixup_alpha=0.4)
+    images, _ = Additions(RECIPES["flip"], COUNTS, seed=0).batch(*batch, step=0)
+    both = Recipe(flip=0.5, mixup_alpha=0.4)
     mixed, targets = Additions(both, COUNTS, seed=0).batch(*batch, step=0)
     _, alone = Additions(RECIPES["mixup"], COUNTS, seed=0).batch(*batch, step=0)
     assert torch.equal(targets, alone)
@@ -98,7 +98,7 @@ def test_switching_one_addition_on_leaves_the_draws_of_the_others(batch):
 @pytest.mark.parametrize("name", RECIPES)
 def test_targets_are_labels_unless_images_are_mixed(name, batch):
     _, targets = Additions(RECIPES[name], COUNTS, seed=0).batch(*batch, step=0)
-    if name in ("crop", "randaugment"):
+    if name in ("flip", "randaugment"):
         assert targets is batch[1]
     else:
         assert targets.shape == (16, 5)
