@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from gmixout import ops
+from gmixout import ops, slices
 from gmixout.supports import BlockSupport, ColumnSupport, RowSupport, Support
 
 _CONVOLUTIONS: tuple[Any, ...] = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
@@ -96,16 +96,28 @@ class _Compact(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Any) -> Any:
         saved, weight, index = ctx.saved_tensors
         gradient, features = gradients[0], ctx.features
-        is_convolution = weight.ndim > 2
-        for_inputs = for_bias = None
-        if ctx.needs_input_grad[0]:
-            for_inputs = _apply(gradient, weight.transpose(0, 1), None, is_convolution)
-        if ctx.needs_input_grad[2]:
-            for_bias = gradient.sum([axis for axis in range(gradient.ndim) if axis != features])
-        for_values = _on_support(gradient, saved, index, ctx.support, features).to(ctx.values_dtype)
+        needs = (ctx.needs_input_grad[0], ctx.needs_input_grad[2])
+        if weight.ndim == 2 and not isinstance(ctx.support, BlockSupport) and slices.can_slice(gradient):
+            flat = _tokens(gradient, features), _tokens(saved, features)
+            by_rows = isinstance(ctx.support, RowSupport)
+            for_inputs, for_bias, for_values = slices.linear_backward(*flat, weight, index, by_rows, needs)
+            for_inputs = None if for_inputs is None else for_inputs.view(*gradient.shape[:-1], -1)
+        else:
+            for_inputs, for_bias = _dense_part(gradient, weight, needs, features)
+            for_values = _on_support(gradient, saved, index, ctx.support, features)
+        for_values = for_values.to(ctx.values_dtype)
         if ctx.scale != 1.0:
             for_values = for_values.mul_(ctx.scale)
         return for_inputs, None, for_bias, for_values, None, None, None, None, None
+
+
+def _dense_part(
+    gradient: Tensor, weight: Tensor, needs: tuple[bool, bool], features: int
+) -> tuple[Tensor | None, Tensor | None]:
+    """Gradients of the inputs and the bias."""
+    for_inputs = _apply(gradient, weight.transpose(0, 1), None, weight.ndim > 2) if needs[0] else None
+    axes = [axis for axis in range(gradient.ndim) if axis != features]
+    return for_inputs, gradient.sum(axes) if needs[1] else None
 
 
 def _apply(inputs: Tensor, weight: Tensor, bias: Tensor | None, is_convolution: bool) -> Tensor:
