@@ -12,7 +12,8 @@ class Truth:
     """What is planted. Levers are 0/1 coded by their position; a lever's effect is from its first to its last level.
 
     Scores are linear: ``diversity = start + sum(path_a * x) + noise`` and
-    ``ood = start + sum(direct * x) + path_b * diversity + benchmark + run + noise``.
+    ``ood = start + sum(direct * x) + path_b * diversity + benchmark + run + noise``. A ``varying`` lever has at every
+    benchmark another offset of this spread for each of its levels.
     """
 
     levels: dict[str, list] = field(
@@ -24,6 +25,7 @@ class Truth:
     interaction: float = 0.0
     id_effect: dict[str, float] = field(default_factory=dict)
     benchmark_spread: float = 0.05
+    varying: dict[str, float] = field(default_factory=dict)
     run_spread: float = 0.02
     diversity_noise: float = 0.02
     ood_noise: float = 0.02
@@ -40,6 +42,7 @@ def plant(seed: int, truth: Truth, runs: int = 5, benchmarks: int = 1) -> pd.Dat
     rows = []
     for place in range(benchmarks):
         of_place = rng.normal(0.0, truth.benchmark_spread)
+        of_levels = {name: rng.normal(0.0, spread, len(truth.levels[name])) for name, spread in truth.varying.items()}
         for run in range(runs):
             of_run = rng.normal(0.0, truth.run_spread)
             for setting in product(*truth.levels.values()):
@@ -50,6 +53,7 @@ def plant(seed: int, truth: Truth, runs: int = 5, benchmarks: int = 1) -> pd.Dat
                 crossed = truth.interaction * (2 * x["anchor"] - 1) * (2 * x["sparsity"] - 1)
                 ood = 0.6 + _sum(truth.direct, x) + truth.path_b * diversity + crossed
                 ood += of_place + of_run + rng.normal(0.0, truth.ood_noise)
+                ood += sum(offsets[truth.levels[name].index(levers[name])] for name, offsets in of_levels.items())
                 score = 0.7 + _sum(truth.id_effect, x) + of_run + rng.normal(0.0, truth.id_noise)
                 rows.append({"benchmark": f"place{place}", "run": f"0/{run}", "seed": run, **levers,
                              **{f"x_{name}": value for name, value in x.items()},
