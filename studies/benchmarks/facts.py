@@ -27,6 +27,8 @@ class Facts:
         unused: Splits that can be loaded but never enter a result: why.
         corruptions: Kinds of corruption, each at five severities.
         subsets: Splits that ask for fewer classes, by a readout: how many.
+        get: Addresses and commands that get it, each one phrase; empty for what is made on the machine.
+        from_memory: What of all this was stated from memory and not read from a source, each one phrase.
     """
 
     title: str
@@ -41,6 +43,8 @@ class Facts:
     unused: Mapping[str, str] = field(default_factory=dict)
     corruptions: int = 0
     subsets: Mapping[str, int] = field(default_factory=dict)
+    get: tuple[str, ...] = ()
+    from_memory: tuple[str, ...] = ()
 
     @property
     def is_embedded(self) -> bool:

@@ -45,9 +45,13 @@ def require(name: str, facts: Facts, data: Path | None = None) -> Path:
         why = f"there is no folder {folder / facts.folder}"
     raise DataError(
         f"the benchmark {name} needs its data, but {why}; expected: {facts.folder}/ with {'; '.join(facts.layout)}. "
-        f"Get it from {facts.home} ({facts.gigabytes:g} GB; {facts.licence}), then run "
+        f"Get it from {facts.home} ({facts.gigabytes:g} GB; {facts.licence}){_addresses(facts)}, then run "
         f"`gmixout data check {name} --data {folder or 'DATA'}`"
     )
+
+
+def _addresses(facts: Facts) -> str:
+    return f": {'; '.join(facts.get)}" if facts.get else ""
 
 
 def is_there(facts: Facts, data: Path | None = None) -> bool:

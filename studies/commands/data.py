@@ -157,6 +157,9 @@ def _lines(name: str, facts: Facts, data: Path | None) -> list[str]:
         lines.append(f"    here: {_state(facts, data)} ({place / facts.folder if place else f'DATA/{facts.folder}'})")
         lines.append(f"    from {facts.home}, {facts.gigabytes:g} GB; licence: {facts.licence}")
         lines.append(f"    expected in {facts.folder}/: {'; '.join(facts.layout)}")
+        lines += [f"    get {address}" for address in facts.get]
+        if facts.from_memory:
+            lines.append(f"    stated from memory, not read from a source: {', '.join(facts.from_memory)}")
     lines.append(f"    {facts.classes} classes; {', '.join(parts)}")
     if facts.corruptions:
         lines.append(f"    {facts.corruptions} corruptions of id_test at 5 severities")
@@ -184,6 +187,8 @@ def _facts(name: str, facts: Facts, data: Path | None) -> dict[str, Any]:
         "metric": facts.metric,
         "selection": SELECTION,
         "unused": dict(facts.unused),
+        "get": list(facts.get),
+        "from_memory": list(facts.from_memory),
     }
 
 

@@ -13,6 +13,9 @@ MD5 = {
 }
 """Of the publisher's files, as torchvision has them."""
 
+_ARCHIVE_AT = "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz"
+_FROM_MEMORY = ("the size of the download",)
+
 FACTS = Facts(
     title="100 classes of 32 x 32 photographs",
     home="https://www.cs.toronto.edu/~kriz/cifar.html",
@@ -22,6 +25,8 @@ FACTS = Facts(
     layout=("train", "test", "meta (the Python version)"),
     classes=100,
     images={"train": 48_000, "id_val": 2_000, "id_test": 10_000},
+    get=(_ARCHIVE_AT,),
+    from_memory=_FROM_MEMORY,
 )
 CORRUPTED_FACTS = Facts(
     title="CIFAR-100 with CIFAR-100-C's fifteen corruptions",
@@ -33,6 +38,8 @@ CORRUPTED_FACTS = Facts(
     classes=100,
     images=FACTS.images,
     corruptions=15,
+    get=(_ARCHIVE_AT, "https://zenodo.org/record/3555552/files/CIFAR-100-C.tar"),
+    from_memory=(*_FROM_MEMORY, "the licence of the corruptions"),
 )
 LONG_TAIL_FACTS = Facts(
     title="CIFAR-100 with a long tail: 480 to 4 training images a class",
@@ -43,4 +50,6 @@ LONG_TAIL_FACTS = Facts(
     layout=FACTS.layout,
     classes=100,
     images={"train": 10_410, "id_val": 2_000, "id_test": 10_000},
+    get=FACTS.get,
+    from_memory=_FROM_MEMORY,
 )

@@ -36,6 +36,16 @@ SEED = 0
 HOME = "http://ai.bu.edu/M3SDA/"
 LICENCE = "fair use: research and education, no profit"
 
+_SERVER = "http://csr.bu.edu/ftp/visda/2019/multi-source"
+GET = (
+    f"{_SERVER}/DOMAIN.zip for infograph, quickdraw, real, sketch",
+    f"{_SERVER}/groundtruth/DOMAIN.zip for clipart, painting",
+    f"{_SERVER}/domainnet/txt/DOMAIN_train.txt and DOMAIN_test.txt",
+)
+"""Where the images and the lists of the cleaned version lie; ``DOMAIN`` stands for a domain's name."""
+
+_SIZES = ("the size of the download", "the numbers of images, which are lines of the lists")
+
 
 def targets(source: str, domains: tuple[str, ...] = SENTRY_DOMAINS) -> tuple[str, ...]:
     """The domains that are OOD for a source.
@@ -60,6 +70,8 @@ def official_facts(source: str, domains: tuple[str, ...] = SENTRY_DOMAINS) -> Fa
         layout=(f"the domains' folders {folders}", "lists <domain>_train.txt and <domain>_test.txt"),
         classes=345,
         images={f"train{TOGETHER}id_val": TRAIN_IMAGES[source], "id_test": TEST_IMAGES[source], **ood},
+        get=GET,
+        from_memory=_SIZES,
     )
 
 
@@ -75,6 +87,11 @@ def deduplicated_facts(source: str) -> Facts:
         layout=(*whole.layout, "domain_net_duplicates.txt from github.com/facebookresearch/DomainBed"),
         classes=whole.classes,
         images=dict.fromkeys(whole.images),
+        get=(
+            *whole.get,
+            "https://github.com/facebookresearch/DomainBed, domainbed/misc/domain_net_duplicates.txt",
+        ),
+        from_memory=_SIZES[:1],
     )
 
 
@@ -96,6 +113,11 @@ def sentry_facts(source: str) -> Facts:
             "id_test": None,
             **{f"ood/{domain}": None for domain in targets(source)},
         },
+        get=(
+            *GET[:2],
+            "https://github.com/virajprabhu/SENTRY, data/DomainNet/txt/DOMAIN_train_mini.txt and _test_mini.txt",
+        ),
+        from_memory=_SIZES[:1],
     )
 
 
@@ -120,4 +142,11 @@ def released_facts(is_sentry: bool) -> Facts:
         classes=40 if is_sentry else 345,
         images=dict.fromkeys(counts) if is_sentry else counts,
         unused={"ood_val": "WILDS' val: real training images; a choice that looked at them would have seen OOD data"},
+        get=(
+            "https://worksheets.codalab.org/rest/bundles/0x0b8ca76eef384b98b879d0c8c4681a32/contents/blob/ "
+            "(a tar.gz of 19 255 770 459 bytes, to be extracted into domainnet_v1.0/)",
+            "or, with the package wilds: "
+            "python -c \"import wilds; wilds.get_dataset('domainnet', root_dir='DATA', download=True)\"",
+        ),
+        from_memory=() if is_sentry else _SIZES[1:],
     )

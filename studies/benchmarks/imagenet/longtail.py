@@ -29,6 +29,11 @@ FACTS = Facts(
     ),
     classes=1000,
     images={"train": 115_846, "id_val": 20_000, "id_test": 50_000},
+    get=(
+        "the lists: https://github.com/facebookresearch/classifier-balancing, data/ImageNet_LT/",
+        "the images: see imagenet; no shift is needed",
+    ),
+    from_memory=("the size of the download", "the numbers of images"),
 )
 
 

@@ -53,6 +53,16 @@ FACTS = Facts(
         "ood/objectnet": 18_574,
     },
     subsets={"ood/r": 200, "ood/a": 200, "ood/objectnet": 113},
+    get=(
+        "kaggle competitions download -c imagenet-object-localization-challenge (or, after registration, "
+        "https://image-net.org/download.php)",
+        "V2: https://huggingface.co/datasets/vaishaal/ImageNetV2/resolve/main/imagenetv2-matched-frequency.tar.gz",
+        "R and A: https://people.eecs.berkeley.edu/~hendrycks/imagenet-r.tar and imagenet-a.tar",
+        "Sketch: https://huggingface.co/datasets/songweig/imagenet_sketch/resolve/main/data/ImageNet-Sketch.zip",
+        "ObjectNet: https://objectnet.dev/downloads/objectnet-1.0.zip (password objectnetisatestset; its licence "
+        "forbids training on it)",
+    ),
+    from_memory=("the sizes of the downloads", "the numbers of images", "the licences"),
 )
 
 

@@ -55,6 +55,9 @@ sys.exit(shown.exit_code or "torch" in sys.modules)
             assert fact["licence"]
             assert fact["gigabytes"] > 0
             assert fact["layout"], name
+            assert any("://" in address for address in fact["get"]), name
+    assert facts["iwildcam"]["from_memory"] == []
+    assert "the numbers of images" in facts["imagenet"]["from_memory"]
 
 
 def test_list_says_what_is_here(run, minis, tmp_path):
@@ -64,6 +67,8 @@ def test_list_says_what_is_here(run, minis, tmp_path):
     assert f"here: no ({tmp_path / 'iwildcam_v2.0'})" in shown
     assert "ood_val enters no result: WILDS' val" in shown
     assert "score: macro_f1; choices see id_val only" in shown
+    assert "get https://worksheets.codalab.org/rest/bundles/0x6313da2b204647e79a14b468131fcd64" in shown
+    assert "stated from memory, not read from a source: the sizes" in run("list", "imagenet").stdout
     assert "GMIXOUT_DATA" in run("list").stdout
     assert isinstance(run("list", "mnist").exception, ValueError)
 
@@ -112,6 +117,7 @@ def test_check_of_absent_data_is_the_error_that_says_where_to_get_it(run, tmp_pa
     ended = run("check", "iwildcam", "--data", tmp_path)
     assert isinstance(ended.exception, benchmarks.DataError)
     assert "wilds.stanford.edu" in str(ended.exception)
+    assert "0x6313da2b204647e79a14b468131fcd64" in str(ended.exception)
 
 
 def test_check_of_all_looks_at_what_is_here(run, minis, tmp_path):
