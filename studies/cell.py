@@ -22,6 +22,7 @@ from studies.benchmarks.benchmark import Benchmark
 from studies.checkpoint import Checkpointing, Progress
 from studies.combinations import SOUPS, Ingredient, average, ensemble
 from studies.costs import split_sizes
+from studies.engine import PLAIN, Engine
 from studies.evaluate import logits
 from studies.failures import BadData
 from studies.frames import Outputs, cell_row, records
@@ -48,6 +49,7 @@ def run_cell(
     checkpoint_every_s: float = 10.0,
     device: str = "cpu",
     reading: Reading | None = None,
+    engine: Engine = PLAIN,
 ) -> dict[str, float]:
     """Runs a cell, or the rest of it, and marks its folder done.
 
@@ -59,6 +61,7 @@ def run_cell(
         checkpoint_every_s: Seconds between checkpoints.
         device: Where to run.
         reading: How images are read; by default by a thread on every core.
+        engine: How a training step is carried out.
 
     Returns:
         Scalars for the plan: ID validation and times, nothing of the test splits.
@@ -80,7 +83,7 @@ def run_cell(
     if cell.sources:
         result = _built(cell, folder, benchmark, pretrained, meter, device)
     else:
-        result = _trained(cell, folder, benchmark, pretrained, meter, checkpoint_every_s, device)
+        result = _trained(cell, folder, benchmark, pretrained, meter, checkpoint_every_s, device, engine)
     row = cell_row(
         cell,
         "done",
@@ -124,11 +127,12 @@ def _trained(
     meter: Meter,
     checkpoint_every_s: float,
     device: str,
+    engine: Engine,
 ) -> _Result:
     model = copy.deepcopy(pretrained)
     method = attach(model, cell)
     training_at = time.monotonic()
-    progress = _train(cell, benchmark, model, method, folder, meter, checkpoint_every_s, device)
+    progress = _train(cell, benchmark, model, method, folder, meter, checkpoint_every_s, device, engine)
     own_s = time.monotonic() - training_at
     reported = progress.best_weights or method.reported_weights()
     with deterministic(cell.seed, device):
@@ -221,6 +225,7 @@ def _train(
     meter: Meter,
     checkpoint_every_s: float,
     device: str,
+    engine: Engine,
 ) -> Progress:
     if cell.training is None or cell.learning_rate is None:
         return Progress()
@@ -238,6 +243,7 @@ def _train(
         device,
         len(benchmark.classes),
         SCORES[benchmark.metric],
+        engine,
     )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from studies.ahead import read_ahead
 from studies.benchmarks.benchmark import Images
 from studies.benchmarks.readout import Readout
+from studies.modes import evaluating
 
 BATCH_SIZE = 100
 """Larger batches leave the cache: 5000 images a second at 100, 4000 at 250 (one core, 2026-11-24, digits-vit)."""
@@ -55,20 +56,15 @@ def logits(
         Shape ``(N, classes)``, of the readout's if there is one, at least -65504. NaN where the model gave NaN or
         infinity.
     """
-    was_training = model.training
-    model.eval()
     parts = []
-    try:
-        with torch.inference_mode():
-            for pixels in _parts(images, device):
-                batch = model(to_input(pixels, device)).float()
-                if readout is not None:
-                    batch = torch.from_numpy(readout.apply(batch.cpu().numpy()))
-                shifted = batch - batch.amax(dim=1, keepdim=True)
-                parts.append(shifted.clamp_(min=-65504.0).half().cpu().numpy())
-                after_batch(len(batch))
-    finally:
-        model.train(was_training)
+    with evaluating(model), torch.inference_mode():
+        for pixels in _parts(images, device):
+            batch = model(to_input(pixels, device)).float()
+            if readout is not None:
+                batch = torch.from_numpy(readout.apply(batch.cpu().numpy()))
+            shifted = batch - batch.amax(dim=1, keepdim=True)
+            parts.append(shifted.clamp_(min=-65504.0).half().cpu().numpy())
+            after_batch(len(batch))
     return np.concatenate(parts)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from studies.engine import PLAIN, Engine
 from studies.failures import Failure
 from studies.reading import Reading
 from studies.settings.folders import FolderSettings
@@ -26,6 +27,7 @@ class Task:
         plugins: Files with users' own methods.
         folders: Users' own benchmarks, by name.
         reading: How images are read; None: by a thread on every core.
+        engine: How a training step is carried out.
     """
 
     canonical: str
@@ -36,6 +38,7 @@ class Task:
     plugins: tuple[Path, ...] = ()
     folders: Mapping[str, FolderSettings] = field(default_factory=dict)
     reading: Reading | None = None
+    engine: Engine = PLAIN
 
 
 @dataclass(frozen=True)

@@ -146,6 +146,7 @@ class Runner:
                 self._plugins,
                 self._folders,
                 self._execution.reading(self._workers),
+                self._execution.engine(),
             )
             self._running[slot.number] = identity
             self._fractions[slot.number] = 0.0

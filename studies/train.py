@@ -1,6 +1,5 @@
 """One training loop that names no method and no benchmark; it can be killed at any moment and goes on bit for bit."""
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,21 +9,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
+from torch import nn
 
 from analysis.accuracy import accuracy_score, cross_entropy_error
 from studies import checkpoint
 from studies.benchmarks.benchmark import Images
 from studies.checkpoint import NEVER, Checkpointing, Progress
+from studies.engine import PLAIN, Engine
 from studies.evaluate import logits
-from studies.failures import Diverged, Stopped
+from studies.failures import Stopped
 from studies.feed import Feed
 from studies.flops import FlopCounter
+from studies.layers import FACTOR, by_layer
 from studies.methods.method import Method
+from studies.modes import train_mode
 from studies.recipe import Additions
 from studies.schedule import Span, spans
 from studies.settings.training import Schedule
+from studies.stepping import Stepper
 
 CURVE_POINTS = 50
 """A run's loss is kept as about this many means over equal parts of the run."""
@@ -55,6 +57,7 @@ def train(
     device: str = "cpu",
     classes: int | None = None,
     score: Score = accuracy_score,
+    engine: Engine = PLAIN,
 ) -> Progress:
     """Trains with AdamW, from the checkpoint if there is one.
 
@@ -74,6 +77,7 @@ def train(
         device: Where the model lives.
         classes: Number of classes; by default one more than the largest label.
         score: What ``checkpoint_selection`` compares on ID validation: the benchmark's own metric.
+        engine: How a step is carried out.
 
     Returns:
         The finished run's progress; its ``best_weights`` are set if the best checkpoint is to be reported.
@@ -81,10 +85,12 @@ def train(
     Raises:
         Diverged: If the loss or the gradient is not finite.
         Stopped: If asked to stop; the checkpoint is written.
+        ValueError: If the engine or ``layer_decay`` asks for what this model or method does not allow.
     """
     with deterministic(seed, device):
         counts = np.bincount(training.labels, minlength=classes or 0)
         run = _Run(model, method, schedule, Additions(schedule.recipe, counts, seed, device), device)
+        run.engine = engine
         run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device, schedule.recipe)
         run.validation, run.score = validation, score
         state = checkpoint.read(checkpointing.path, device)
@@ -100,6 +106,7 @@ def train(
 
 class _Run:
     feed: Feed
+    engine: Engine
     validation: Examples
     score: Score
 
@@ -123,23 +130,27 @@ class _Run:
         groups = method.parameter_groups(self.schedule.weight_decay)
         if not groups:
             return
+        groups = by_layer(groups, self.model, self.schedule.layer_decay)
         optimizer = torch.optim.AdamW(groups, lr=span.learning_rate, fused=True)
         # A checkpoint of a phase's end holds an optimiser that is no longer needed.
         if state is not None and progress.step > span.start:
             optimizer.load_state_dict(state["optimizer"])
         saved_at = started_at = time.monotonic()
         earlier_s = progress.train_time_s
-        self.model.train()
+        train_mode(self.model, self.schedule.batch_norm == "frozen")
+        stepper = Stepper(method, self.additions, self.schedule, self.engine)
         for images, labels in self.feed.batches(progress.step, span.end):
+            rate = span.rate(progress.step)
             for group in optimizer.param_groups:
-                group["lr"] = span.rate(progress.step)
+                group["lr"] = rate * group.get(FACTOR, 1.0)
             if progress.step == span.start:
                 with FlopCounter() as counter:
-                    loss = self.step(optimizer, images, labels)
+                    loss = stepper.step(optimizer, images, labels, progress.step)
                 progress.training_flops += counter.total * (span.end - span.start)
             else:
-                loss = self.step(optimizer, images, labels)
-            self.note(loss, optimizer)
+                loss = stepper.step(optimizer, images, labels, progress.step)
+            progress.step += 1
+            self.note(loss, rate)
             progress.train_time_s = earlier_s + time.monotonic() - started_at
             is_over = progress.step == self.schedule.steps
             if is_over or progress.step == span.start + 1:
@@ -153,29 +164,7 @@ class _Run:
             if stops:
                 raise Stopped(f"stopped after step {progress.step} of {self.schedule.steps}")
 
-    def step(self, optimizer: Optimizer, images: Tensor, labels: Tensor) -> float:
-        """One optimiser step on a batch; returns its loss."""
-        number = self.progress.step
-        seen, targets = self.additions.batch(images, labels, number)
-        criterion = self.additions.criterion
-        seen = self.additions.attack(lambda attacked: self.method.loss(attacked, targets, criterion), seen, number)
-        optimizer.zero_grad(set_to_none=True)
-        loss = self.method.loss(seen, targets, criterion)
-        penalty = self.method.penalty()
-        if penalty is not None:
-            loss = loss + penalty
-        loss.backward()
-        _check_finite("loss", loss, number)
-        if self.schedule.gradient_clip is not None:
-            parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-            norm = nn.utils.clip_grad_norm_(parameters, self.schedule.gradient_clip)
-            _check_finite("gradient", norm, number)
-        optimizer.step()
-        self.method.after_step(optimizer)
-        self.progress.step += 1
-        return loss.item()
-
-    def note(self, loss: float, optimizer: Optimizer) -> None:
+    def note(self, loss: float, rate: float) -> None:
         """Adds a step to the curve, and looks at ID validation where the schedule says so."""
         progress, steps = self.progress, self.schedule.steps
         progress.loss_sum += loss
@@ -183,7 +172,7 @@ class _Run:
         is_last = progress.step == steps
         if progress.step % max(1, steps // CURVE_POINTS) == 0 or is_last:
             progress.curve.append((progress.step, "loss", progress.loss_sum / progress.loss_count))
-            progress.curve.append((progress.step, "learning_rate", optimizer.param_groups[0]["lr"]))
+            progress.curve.append((progress.step, "learning_rate", rate))
             progress.loss_sum, progress.loss_count = 0.0, 0
         every = self.schedule.validate_every
         if every is not None and (progress.step % every == 0 or is_last):
@@ -229,8 +218,3 @@ def deterministic(seed: int, device: str = "cpu") -> Iterator[None]:
             memory.fill_uninitialized_memory = filled
             torch.use_deterministic_algorithms(was_deterministic)
             torch.set_num_threads(threads)
-
-
-def _check_finite(what: str, value: Tensor, step: int) -> None:
-    if not math.isfinite(value.item()):
-        raise Diverged(f"the {what} is {value.item()} at step {step + 1}")

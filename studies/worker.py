@@ -85,7 +85,8 @@ def attempt(task: Task, line: Line) -> Finished | Failed | Released:
 
                 load_plugins(task.plugins)
                 add_folders(task.folders)
-                return Finished(run_cell(cell, folder, lease, line, task.checkpoint_every_s, task.device, task.reading))
+                how = (task.checkpoint_every_s, task.device, task.reading, task.engine)
+                return Finished(run_cell(cell, folder, lease, line, *how))
             except (Stopped, LostLease):
                 raise
             except Exception as error:

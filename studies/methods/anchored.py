@@ -54,7 +54,7 @@ class DecayToPretrained(_Anchored):
 
     @torch.no_grad()
     def after_step(self, optimizer: Optimizer) -> None:
-        rate = min(1.0, float(optimizer.param_groups[0]["lr"]) * self._strength)
+        rates = {id(value): float(group["lr"]) for group in optimizer.param_groups for value in group["params"]}
         for name, parameter in self.trained.items():
-            parameter.lerp_(self._pretrained[name], rate)
+            parameter.lerp_(self._pretrained[name], min(1.0, rates[id(parameter)] * self._strength))
         super().after_step(optimizer)

@@ -32,6 +32,8 @@ class Flyp(Plain):
         ValueError: If the backbone has no text tower, or the study mixes labels.
     """
 
+    couples_images = True
+
     def __init__(self, model: nn.Module, cell: CellSettings) -> None:
         wanted = ("encode_image", "encode_text", "logit_scale", "prompts", "zero_shot_head")
         if missing := [name for name in wanted if not hasattr(model, name)]:

@@ -68,9 +68,11 @@ class Method(ABC):
     Attributes:
         model: The model that trains, attached to.
         member_kind: What :meth:`members` gives: ``visited`` sub-networks, snapshots of a ``trajectory``, or ``none``.
+        couples_images: Whether the loss of a batch is more than the mean over its images.
     """
 
     member_kind = "none"
+    couples_images = False
 
     def __init__(self, model: nn.Module, cell: CellSettings) -> None:
         self.model = model

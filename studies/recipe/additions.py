@@ -1,6 +1,7 @@
 """A recipe at work: what training does to a batch, to the loss and to the images it attacks."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -86,22 +87,33 @@ class Additions:
             logits, targets, self._class_weights, self._adjustment, label_smoothing=self.recipe.label_smoothing
         )
 
-    def attack(self, loss_of: Callable[[Tensor], Tensor], images: Tensor, step: int) -> Tensor:
+    def attack(
+        self, loss_of: Callable[[Tensor, Tensor], Tensor], images: Tensor, targets: Tensor, step: int, parts: int = 1
+    ) -> Tensor:
         """Adversarial images for adversarial training, which trains on nothing else (Madry et al., ICLR 2018).
 
         Args:
-            loss_of: Images to the loss, by the model as it is: its mode and its ``.grad`` stay untouched.
+            loss_of: Images and targets to the loss, by the model as it is: its mode and its ``.grad`` stay untouched.
             images: From :meth:`batch`.
+            targets: From :meth:`batch`.
             step: Steps already taken, from 0.
+            parts: In how many parts of the batch the attack is made, one after another.
 
         Returns:
             Images within ``adversarial_epsilon`` and [0, 1], detached; the given ones if adversaries are off.
         """
         recipe = self.recipe
+        if recipe.adversarial_epsilon == 0:
+            return images
+        # One stream for all parts: each image starts where it would in a whole batch.
         start = generator("recipe attack", self._seed, step) if recipe.adversarial_start else None
-        return pgd(
-            loss_of, images, recipe.adversarial_epsilon, recipe.adversarial_steps, recipe.effective_step_size, start
-        )
+        settings = (recipe.adversarial_epsilon, recipe.adversarial_steps, recipe.effective_step_size, start)
+        pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
+        return torch.cat([pgd(partial(_of, loss_of, part), seen, *settings) for seen, part in pairs])
 
     def _draws(self, purpose: str, step: int) -> Draws:
         return Draws("recipe", purpose, self._seed, step)
+
+
+def _of(loss_of: Callable[[Tensor, Tensor], Tensor], targets: Tensor, images: Tensor) -> Tensor:
+    return loss_of(images, targets)

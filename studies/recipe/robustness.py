@@ -11,6 +11,7 @@ from torch.nn import functional
 
 from studies.benchmarks.benchmark import Images
 from studies.evaluate import BATCH_SIZE, logits, to_input
+from studies.modes import evaluating
 from studies.recipe.attack import pgd
 from studies.recipe.streams import generator
 from studies.settings.attack import Attack
@@ -65,15 +66,11 @@ def robust_accuracy(
     if len(images) == 0:
         raise ValueError("robust accuracy needs at least one image, got none")
     withstood = logits(model, images, device).argmax(axis=1) == labels
-    was_training = model.training
-    model.eval()
-    try:
+    with evaluating(model):
         for first in range(0, len(images), BATCH_SIZE):
             part = slice(first, first + BATCH_SIZE)
             withstood[part] &= _withstands(model, images[part], labels[part], attack, (seed, first), device)
             after_batch(len(images[part]))
-    finally:
-        model.train(was_training)
     return float(withstood.mean())
 
 

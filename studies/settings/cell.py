@@ -14,7 +14,12 @@ SCHEMA_VERSION: Literal[2] = 2
 """Raised whenever the same settings would no longer give the same result, so that no old cell passes for a new one."""
 
 
-_LATER: dict[str, Any] = {"prompts": "", "training.recipe.flip": 0.0}
+_LATER: dict[str, Any] = {
+    "prompts": "",
+    "training.recipe.flip": 0.0,
+    "training.layer_decay": 1.0,
+    "training.batch_norm": "batch",
+}
 """Settings that came later, dotted where they are nested, and the value that all earlier cells had."""
 
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
+from studies.engine import Engine
 from studies.reading import Reading, readers_for
 from studies.settings.backbones import BackboneName, PromptSet, has_text
 from studies.settings.block import MethodBlock
@@ -45,10 +46,17 @@ class Execution(BaseModel):
         default=None, ge=1, description="Threads that read images in each worker; null: its share of the cores."
     )
     prefetch: int = Field(default=2, ge=1, description="Batches that are read ahead of the one in use.")
+    micro_batch: int | None = Field(
+        default=None, ge=1, description="Images that go through the model at once in training; null: the whole batch."
+    )
 
     def reading(self, workers: int) -> Reading:
         """How each of so many workers on one machine reads images."""
         return Reading(self.readers or readers_for(workers), self.prefetch)
+
+    def engine(self) -> Engine:
+        """How a training step is carried out."""
+        return Engine(self.micro_batch)
 
 
 class StudySettings(BaseModel):
@@ -109,6 +117,11 @@ class StudySettings(BaseModel):
             schedule = self.schedule_of(block)
             if block.traits.needs_validation and schedule.validate_every is None:
                 raise ValueError(f"{block.name} looks at ID validation while it trains: set training.validate_every")
+            if block.traits.couples_images and self.execution.engine().parts(schedule.batch_size) > 1:
+                raise ValueError(
+                    f"the loss of {block.name} compares the images of a batch with each other: execution.micro_batch "
+                    f"must be at least its batch_size ({schedule.batch_size}), got {self.execution.micro_batch}"
+                )
         return self
 
     @field_validator("name")

@@ -32,6 +32,15 @@ class Schedule(BaseModel):
         allow_inf_nan=False,
         description="Largest norm of the whole gradient; null switches clipping off.",
     )
+    layer_decay: float = Field(
+        default=1.0,
+        gt=0,
+        le=1,
+        description="Learning rate of a layer as a fraction of that of the one above; 1: equal.",
+    )
+    batch_norm: Literal["batch", "frozen"] = Field(
+        default="batch", description="Statistics of batch norms in training: the batch's, or the pretrained ones."
+    )
     validate_every: int | None = Field(default=None, ge=1, description="Steps between looks at ID validation; or null.")
     checkpoint_selection: Literal["last", "best_id_val"] = Field(
         default="last",

@@ -105,6 +105,7 @@ class Traits:
         takes_pool: Whether it is built from the finished runs of a pool.
         has_weights: Whether it ends in one set of weights, which WiSE-FT can interpolate.
         needs_text: Whether the backbone must have a text tower.
+        couples_images: Whether its loss compares the images of a batch with each other.
         needs_validation: Whether ``training.validate_every`` must be set.
         code: SHA-256 of the file of a user's own method; empty for ours.
     """
@@ -115,6 +116,7 @@ class Traits:
     takes_pool: bool = False
     has_weights: bool = True
     needs_text: bool = False
+    couples_images: bool = False
     needs_validation: bool = False
     code: str = ""
 
@@ -134,7 +136,7 @@ TRAITS: Mapping[str, Traits] = {
     "lora": Traits(LoraOptions),
     "dora": Traits(LoraOptions),
     "shira": Traits(ShiraOptions),
-    "flyp": Traits(FlypOptions, needs_text=True),
+    "flyp": Traits(FlypOptions, needs_text=True, couples_images=True),
     **{name: Traits(has_levers=True) for name in POINTS},
     "uniform_soup": Traits(trains=False, takes_pool=True),
     "greedy_soup": Traits(trains=False, takes_pool=True),

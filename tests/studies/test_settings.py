@@ -67,6 +67,12 @@ BAD = {
     "blind selection": (study(training={"checkpoint_selection": "best_id_val"}), ["training:", "validate_every"]),
     "one member": (study(evaluation={"members": 1}), ["evaluation:", "at least 2"]),
     "alpha": (study(evaluation={"wise_alphas": [1.5]}), ["evaluation.wise_alphas.0:", "1.5"]),
+    "parts of a coupled loss": (
+        study(methods=[{"name": "flyp"}], backbones=["clip-vit-b16"], execution={"micro_batch": 4}),
+        ["flyp compares", "at least its batch_size (16), got 4"],
+    ),
+    "parts of nothing": (study(execution={"micro_batch": 0}), ["execution.micro_batch:", "got 0"]),
+    "decay of layers": (study(training={"layer_decay": 0}), ["training.layer_decay:", "got 0"]),
     "no seeds": (study(seeds=[]), ["seeds:"]),
     "seed twice": (study(seeds=[1, 1]), ["seeds:", "differ"]),
     "unknown field": (study(trainin=1), ["trainin:", "allowed:", "training"]),

@@ -13,6 +13,7 @@ from studies.methods import METHODS
 from studies.order import batch_indices
 from studies.schedule import schedule_factor
 from studies.settings import Schedule, load_study
+from studies.settings.traits import complete_options
 from studies.train import Examples, deterministic, train
 
 CELL = next(cell for cell in load_study("smoke").cells("00") if cell.method == "full")
@@ -115,6 +116,20 @@ def test_curve_has_losses_and_rates(fresh, examples):
     assert [(step, metric) for step, metric, _ in progress.curve] == [
         (step, metric) for step in (1, 2, 3, 4) for metric in ("loss", "learning_rate")
     ]
+
+
+@pytest.mark.parametrize("method", ["full", "decay_to_pretrained"])
+def test_layers_learn_slower_the_farther_they_are_from_the_head(method, fresh, examples):
+    schedule = Schedule(steps=1, layer_decay=0.5, schedule="constant", gradient_clip=None)
+    cell = CELL.model_copy(update={"method": method, "options": complete_options(method, {}), "training": schedule})
+    attached = METHODS[method](copy.deepcopy(fresh), cell)
+    progress = train(attached.model, attached, examples, examples, schedule, 1e-3, 0)
+    assert progress.curve[-1][1:] == ("learning_rate", 1e-3)
+    before, after = fresh.state_dict(), attached.reported_weights()
+    # AdamW's first step is the learning rate times the gradient's sign, so long as the gradient is not tiny.
+    for name, factor in (("head.weight", 1), ("blocks.0.attn.qkv.weight", 0.5), ("stem.0.weight", 0.25)):
+        pulled = 1 - (1e-3 * factor if method == "decay_to_pretrained" else 0)
+        assert (after[name] - before[name]).abs().max().item() == pytest.approx(1e-3 * factor * pulled, rel=1e-3)
 
 
 def test_logits_are_half_precision_ranked_and_finite(fresh, examples):

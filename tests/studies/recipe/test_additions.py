@@ -40,7 +40,7 @@ def test_nothing_is_added_by_default(batch):
     assert labels is batch[1]
     logits = torch.randn(16, 5, generator=torch.Generator().manual_seed(1))
     assert torch.equal(additions.criterion(logits, labels), functional.cross_entropy(logits, labels))
-    assert additions.attack(lambda x: x.sum(), images, step=3) is images
+    assert additions.attack(lambda x, y: x.sum(), images, labels, step=3) is images
 
 
 def test_batch_is_mirrored_then_augmented_then_mixed_by_named_streams(batch):
@@ -79,8 +79,8 @@ def test_batch_is_a_function_of_seed_and_step(name, batch):
 def test_global_random_state_is_neither_read_nor_changed(name, batch):
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     additions = Additions(RECIPES[name].model_copy(update={"adversarial_epsilon": 0.1}), COUNTS, seed=0)
-    images, _ = additions.batch(*batch, step=0)
-    additions.attack(lambda x: x.sum(), images, step=0)
+    images, targets = additions.batch(*batch, step=0)
+    additions.attack(lambda x, y: x.sum(), images, targets, step=0)
     assert torch.equal(torch.get_rng_state(), before)
     assert (np.random.get_state()[1] == numpy_before).all()  # noqa: NPY002
 
@@ -138,7 +138,7 @@ def test_criterion_follows_the_recipe(recipe, batch):
 def test_attack_is_a_function_of_seed_step_and_model(batch):
     def attack(seed, step, sign=1, **changes):
         recipe = Recipe(adversarial_epsilon=0.1, adversarial_step_size=0.05, adversarial_steps=1, **changes)
-        return Additions(recipe, COUNTS, seed).attack(lambda x: sign * x.sin().sum(), batch[0], step)
+        return Additions(recipe, COUNTS, seed).attack(lambda x, y: sign * x.sin().sum(), *batch, step)
 
     assert torch.equal(attack(0, 0), attack(0, 0))
     assert not torch.equal(attack(0, 0), attack(0, 1))
