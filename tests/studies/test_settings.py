@@ -138,6 +138,31 @@ def test_rivals_are_all_there_on_equal_terms(name, seeds):
     assert {"full", "gmixout", "gmixout+crop+randaugment", "greedy_soup", "mixout", "lora"} <= curves
 
 
+def test_granularities_are_crossed_and_differ_in_nothing_else():
+    cells = [cell for cell in load_study("granularity").cells("00") if cell.method == "gmixout"]
+    silent = {"granularity": None, "group_size": None, "block_size": None}
+    groups: dict[str, set[str]] = {}
+    for cell in cells:
+        plain = cell.model_copy(update={"levers": cell.levers | silent})
+        groups.setdefault(plain.identity, set()).add(cell.levers["granularity"])
+    assert set(map(frozenset, groups.values())) == {frozenset({"element", "row", "column", "block"})}
+    assert len({cell.seed for cell in cells}) >= 5
+    assert all(cell.levers["residual"] == "reset" for cell in cells), "the form in which whole units save time"
+
+
+def test_the_ensemble_study_holds_training_equal():
+    cells = load_study("ensemble").cells("00")
+    by_identity = {cell.identity: cell for cell in cells}
+    single = {cell.steps for cell in cells if cell.method in ("full", "ema", "gmixout") and not cell.is_ingredient}
+    (steps,) = single
+    built = {cell.listed_as: cell for cell in cells if cell.sources}
+    for name, times in (("ensemble", 1), ("uniform_soup", 1), ("greedy_soup", 1), ("ensemble/long", 4)):
+        sources = [by_identity[identity] for identity in built[name].sources]
+        assert sum(source.steps for source in sources) == times * steps
+        assert len(sources) == built[name].evaluation.members == 4
+    assert len({cell.seed for cell in cells if cell.method == "ensemble"}) >= 5
+
+
 def test_levers_quick_covers_the_issue():
     cells = load_study("levers-quick").cells("00")
     grid = {
