@@ -11,8 +11,8 @@ from studies.opened import open_study
 app = typer.Typer(
     no_args_is_help=True,
     help="Studies: each is one YAML file. STUDY is the name of a preset (smoke, levers-quick, levers-full, "
-    "rivals-quick, rivals, granularity, ensemble; with the field's data: domainnet, iwildcam, imagenet, imagenet-lt, cifar100c) "
-    "or a path.",
+    "rivals-quick, rivals, granularity, ensemble; with the field's data: domainnet, iwildcam, imagenet, imagenet-lt, "
+    "cifar100c) or a path.",
 )
 
 STUDY = typer.Argument(..., metavar="STUDY", help="Name of a preset, or path of a YAML file.")
