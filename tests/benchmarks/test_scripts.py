@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import input_pipeline, kernels, memory, record, redraw, scaling, step_time, stored
+from benchmarks import diversity, input_pipeline, kernels, memory, record, redraw, scaling, step_time, stored
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.rivals import RIVALS, available
 
@@ -137,3 +137,9 @@ def test_everything_fits_the_time_it_is_given():
     total = {plan: sum(script.SECONDS[plan] for script in QUESTIONS.values()) for plan in ("cpu", "cuda")}
     assert total["cpu"] <= 14 * 60
     assert total["cuda"] <= 7.25 * 60
+
+
+def test_diversity(tmp_path):
+    table = pd.read_csv(diversity.main(["--quick", "--out", str(tmp_path)]))
+    assert table["case"].tolist() == list(diversity.CASES)
+    assert (table[["wall_s", "cpu_s", "peak_mb", "arrays_mb"]] > 0).all(axis=None)
