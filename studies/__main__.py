@@ -106,7 +106,7 @@ def main() -> None:
 
 def _explain(error: Exception) -> int:
     if is_disk_full(error):
-        _say(f"error: the disk is full ({error}); finished cells and checkpoints are kept; free space and go on")
+        _say(f"error: the disk is full or read-only ({error}); all that is finished is kept; make room and go on")
     elif isinstance(error, ModuleNotFoundError):
         _say(f"error: this command needs {error.name}, which is not installed; run make setup")
     elif isinstance(error, StudyError | ResultsError | ValueError | OSError):

@@ -1,10 +1,12 @@
 """What a run knows at a step, and the file that keeps it: a run that is killed goes on from there, bit for bit."""
 
+import hashlib
+import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from torch import Tensor
@@ -12,6 +14,8 @@ from torch.optim import Optimizer
 
 from studies.atomic import write_atomically
 from studies.methods.method import Method
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -61,7 +65,7 @@ NEVER = Checkpointing()
 
 
 def save(path: Path | None, method: Method, optimizer: Optimizer, progress: Progress) -> None:
-    """Writes a checkpoint, atomically; nothing without a path."""
+    """Writes a checkpoint, atomically, with its SHA-256 at the end; nothing without a path."""
     if path is None:
         return
     state: dict[str, Any] = {
@@ -70,15 +74,51 @@ def save(path: Path | None, method: Method, optimizer: Optimizer, progress: Prog
         "progress": vars(progress),
         "random": torch.get_rng_state(),
     }
-    write_atomically(path, lambda file: torch.save(state, file))
+
+    def write(file: IO[bytes]) -> None:
+        hashed = _Hashed(file)
+        torch.save(state, hashed)  # type: ignore[arg-type]
+        file.write(hashed.found.digest())
+
+    write_atomically(path, write)
 
 
 def read(path: Path | None, device: str) -> dict[str, Any] | None:
-    """A checkpoint's content, or None if there is none. Reading runs no code."""
+    """A checkpoint's content, or None if there is none or it is damaged: the run then begins anew. Runs no code.
+
+    Its own hash is needed: torch reads an archive without noticing that bits of a tensor have changed.
+    """
     if path is None or not path.exists():
         return None
-    found: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
+    with open(path, "rb") as file:
+        if not _is_whole(file, path.stat().st_size):
+            logger.warning("the checkpoint %s is damaged; the run begins anew", path)
+            return None
+        file.seek(0)
+        found: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     return found
+
+
+class _Hashed:
+    """A file open for writing that hashes what passes."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.found = hashlib.sha256()
+        self.flush = file.flush
+
+    def write(self, part: bytes) -> int:
+        self.found.update(part)
+        return self._file.write(part)
+
+
+def _is_whole(file: IO[bytes], size: int) -> bool:
+    found = hashlib.sha256()
+    left = size - found.digest_size
+    while left > 0 and (part := file.read(min(left, 2**20))):
+        found.update(part)
+        left -= len(part)
+    return left == 0 and file.read() == found.digest()
 
 
 def stored_floats(method: Method, optimizer: Optimizer) -> int:

@@ -16,11 +16,13 @@ KINDS: dict[str, str] = {
     OUT_OF_MEMORY: "memory ran out",
     DIVERGED: "the loss left the finite numbers: a result, not an accident",
     BAD_DATA: "the benchmark or its pretrained model cannot be read",
-    DISK_FULL: "the disk ran full",
+    DISK_FULL: "the disk ran full, or became read-only",
     CODE_ERROR: "the code raised an error",
 }
 
-RETRIED = (PREEMPTED, OUT_OF_MEMORY)
+ATTEMPTS = {PREEMPTED: 10, OUT_OF_MEMORY: 3}
+"""How often one run tries a cell that fails so: memory that ran out may be had later, but seldom more than twice."""
+RETRIED = tuple(ATTEMPTS)
 """Kinds tried again without being asked, within a run and by the next: another attempt may well succeed."""
 RESUMED = (*RETRIED, DISK_FULL)
 """Kinds tried again by the next run: whoever starts it after a full disk has made space."""
@@ -47,26 +49,31 @@ class Failure:
         message: One line.
         traceback: The whole story, possibly empty.
         attempts: How often the cell has been tried and failed.
+        log: The last lines that its worker wrote.
     """
 
     kind: str
     message: str
     traceback: str = field(default="", repr=False)
     attempts: int = 1
+    log: str = field(default="", repr=False)
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise ValueError(f"a failure's kind is one of {', '.join(KINDS)}, got {self.kind!r}")
 
 
+_NO_MORE_WRITES = ("No space left on device", "Disk quota exceeded", "Read-only file system")
+
+
 def is_disk_full(error: BaseException) -> bool:
-    """Whether an error, or what caused it, says that no space is left."""
+    """Whether an error, or what caused it, says that no space is left, or that the disk takes no more writes."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             return True
         # Writers in other languages wrap the errno away and leave only its text.
-        if "No space left on device" in str(cause) or "Disk quota exceeded" in str(cause):
+        if any(text in str(cause) for text in _NO_MORE_WRITES):
             return True
         cause = cause.__cause__ or cause.__context__
     return False

@@ -14,6 +14,9 @@ OBJECTIVE = "id_val_accuracy_score"
 """The only score that a search may look at: selection reads ID validation and nothing else."""
 
 
+JOB = "studies.cell:run_cell"
+
+
 @dataclass(frozen=True)
 class Task:
     """One cell to run.
@@ -28,6 +31,9 @@ class Task:
         folders: Users' own benchmarks, by name.
         reading: How images are read; None: by a thread on every core.
         engine: How a training step is carried out.
+        job: What runs a cell, as ``module:function`` with the signature of `studies.cell.run_cell`; only a worker
+            imports it.
+        silent: The last heartbeat of a lease that the parent has watched for long enough; see `studies.lease`.
     """
 
     canonical: str
@@ -39,6 +45,8 @@ class Task:
     folders: Mapping[str, FolderSettings] = field(default_factory=dict)
     reading: Reading | None = None
     engine: Engine = PLAIN
+    job: str = JOB
+    silent: str = ""
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,51 @@
 import multiprocessing
 import signal
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
+from pathlib import Path
 
+from studies.failures import CODE_ERROR, PREEMPTED
 from studies.messages import STOP, Task
 from studies.worker import work
 
+OWN_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
+"""Signals that a process brings upon itself."""
+
 
 class Died(Exception):
-    """The worker's process has ended without saying so."""
+    """The worker's process has ended without saying so.
+
+    Args:
+        how: In words.
+        kind: The kind of failure that this is.
+        is_orderly: Whether it left on request.
+    """
+
+    def __init__(self, how: str = "", kind: str = PREEMPTED, is_orderly: bool = False) -> None:
+        super().__init__(how)
+        self.kind, self.is_orderly = kind, is_orderly
 
 
 @dataclass
 class Slot:
-    """A place for one worker, refilled with a new process when the old one dies."""
+    """A place for one worker, refilled with a new process when the old one dies.
+
+    Attributes:
+        number: Which place.
+        process: The worker.
+        connection: Our end of its pipe.
+        log: Where its output goes.
+    """
 
     number: int
     process: SpawnProcess
     connection: Connection
+    log: Path
 
 
 class Pool:
@@ -31,9 +55,12 @@ class Pool:
 
     Args:
         workers: How many, at least 1.
+        logs: Folder of their logs.
+        gpus: What each may use, as the driver counts or names GPUs; empty: whatever there is.
     """
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, logs: Path, gpus: Sequence[str] = ()) -> None:
+        self._logs, self._gpus = logs, gpus
         # A pipe each, not a shared queue: a process killed while it holds a queue's lock blocks all the others.
         self.slots = [self._start(number) for number in range(workers)]
 
@@ -57,7 +84,7 @@ class Pool:
                 yield slot, slot.connection.recv()
             except (EOFError, OSError):
                 slot.process.join()
-                yield slot, Died(_death(slot.process.exitcode))
+                yield slot, _death(slot.process.exitcode)
 
     def replace(self, slot: Slot) -> None:
         """Starts a new process where one has died."""
@@ -78,11 +105,12 @@ class Pool:
                 continue
 
     def close(self, patience_s: float) -> None:
-        """Ends the workers: an idle one at once, a busy one after ``patience_s`` by force."""
+        """Ends the workers: an idle one at once, a busy one by force once ``patience_s`` are over for all of them."""
+        until = time.monotonic() + patience_s
         for slot in self.slots:
             slot.connection.close()
         for slot in self.slots:
-            slot.process.join(patience_s)
+            slot.process.join(max(0.0, until - time.monotonic()))
             if slot.process.is_alive():
                 slot.process.kill()
                 slot.process.join()
@@ -90,7 +118,9 @@ class Pool:
     def _start(self, number: int) -> Slot:
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=work, args=(theirs,), name=f"worker-{number}", daemon=True)
+        log = self._logs / f"worker-{number}.log"
+        gpu = self._gpus[number] if self._gpus else None
+        process = context.Process(target=work, args=(theirs, log, gpu), name=f"worker-{number}", daemon=True)
         # Inherited, so that Ctrl-C cannot hit the worker before it has set its own handler.
         if threading.current_thread() is threading.main_thread():
             before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -99,12 +129,16 @@ class Pool:
         else:
             process.start()
         theirs.close()
-        return Slot(number, process, ours)
+        return Slot(number, process, ours, log)
 
 
-def _death(exit_code: int | None) -> str:
+def _death(exit_code: int | None) -> Died:
     if exit_code is not None and exit_code < 0:
-        name = signal.Signals(-exit_code).name
-        hint = "; the system may have run out of memory" if name == "SIGKILL" else ""
-        return f"its process was ended by {name}{hint}"
-    return f"its process ended with exit code {exit_code}"
+        number = signal.Signals(-exit_code)
+        hint = "; the system may have run out of memory" if number == signal.SIGKILL else ""
+        return Died(f"its process was ended by {number.name}{hint}", CODE_ERROR if number in OWN_FAULTS else PREEMPTED)
+    if exit_code == 0:
+        return Died("its process ended on request", is_orderly=True)
+    # Above 128, a signal ended it, as shells tell it.
+    kind = PREEMPTED if exit_code is not None and exit_code > 128 else CODE_ERROR
+    return Died(f"its process ended with exit code {exit_code}", kind)

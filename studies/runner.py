@@ -1,17 +1,20 @@
 """Runs a study's cells on worker processes; nothing that befalls one cell stops the others."""
 
+import math
 import signal
 import threading
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, MappingProxyType
 
-from studies.failures import DISK_FULL, PREEMPTED, RETRIED, Failure, sort_failure
+from studies.failures import ATTEMPTS, DISK_FULL, Failure, sort_failure
 from studies.frames import write_failure
-from studies.lease import STALE_AFTER_S, Leased
-from studies.messages import Failed, Finished, Moving, Released, Task
+from studies.lease import STALE_AFTER_S, Leased, silent_beat
+from studies.logs import log_folder, tail
+from studies.messages import JOB, Failed, Finished, Moving, Released, Task
 from studies.plan import Plan
 from studies.pool import Died, Pool, Slot
 from studies.progress import Display
@@ -19,10 +22,9 @@ from studies.settings import CellSettings, Execution
 from studies.settings.folders import FolderSettings
 from studies.store import State, Store
 
-ATTEMPTS = 3
-"""How often one run tries a cell whose failures are of the kinds that are retried."""
 LISTEN_S = 0.5
-STOP_PATIENCE_S = 30.0
+STOP_PATIENCE_S = 8.0
+"""How long running cells may take to save themselves once asked to stop, in seconds."""
 
 
 @dataclass
@@ -59,6 +61,8 @@ class Runner:
         stale_after_s: Silence after which another process's lease may be taken, in seconds.
         plugins: Files with users' own methods.
         folders: Users' own benchmarks, by name.
+        gpus: The GPU of each worker, as the driver counts or names them; empty: whatever there is.
+        job: What runs a cell, as ``module:function``.
     """
 
     def __init__(
@@ -73,6 +77,8 @@ class Runner:
         stale_after_s: float = STALE_AFTER_S,
         plugins: tuple[Path, ...] = (),
         folders: Mapping[str, FolderSettings] = MappingProxyType({}),
+        gpus: Sequence[str] = (),
+        job: str = JOB,
     ) -> None:
         self._store, self._plan, self._display = store, plan, display
         self._cells = {cell.identity: cell for cell in cells}
@@ -81,6 +87,7 @@ class Runner:
         self._workers = workers
         self._stale_after_s = stale_after_s
         self._plugins, self._folders = plugins, dict(folders)
+        self._gpus, self._job = gpus, job
         self._unready: list[str] = []
         self._running: dict[int, str] = {}
         self._fractions: dict[int, float] = {}
@@ -102,11 +109,15 @@ class Runner:
         self._cells_to_run = len(self._open)
         self._total_work = self._open_work()
         self._display.start(self._cells_to_run, self._total_work)
-        pool = Pool(min(self._workers, max(1, self._cells_to_run)))
+        logs = log_folder(self._store.root)
+        pool = Pool(min(self._workers, max(1, self._cells_to_run)), logs, self._gpus)
         patience_s = STOP_PATIENCE_S
         try:
             with _asked_to_stop(self._stop):
                 self._serve(pool)
+            if self._running:
+                # They had their time; what they have not saved by now is cut off, as by a kill.
+                patience_s = 0.0
         except KeyboardInterrupt:
             self._outcome.is_stopped, patience_s = True, 0.0
         finally:
@@ -115,10 +126,11 @@ class Runner:
         return self._outcome
 
     def _serve(self, pool: Pool) -> None:
-        is_told = False
-        while True:
+        is_told, until = False, math.inf
+        while time.monotonic() < until:
             if self._stop.is_set() and not is_told:
                 is_told = self._outcome.is_stopped = True
+                until = time.monotonic() + STOP_PATIENCE_S
                 self._display.say("stopping: every running cell writes its checkpoint first")
                 pool.stop()
             if not is_told:
@@ -147,6 +159,8 @@ class Runner:
                 self._folders,
                 self._execution.reading(self._workers),
                 self._execution.engine(),
+                self._job,
+                silent_beat(folder.path, self._stale_after_s),
             )
             self._running[slot.number] = identity
             self._fractions[slot.number] = 0.0
@@ -197,7 +211,8 @@ class Runner:
             else:
                 pool.replace(slot)
             if identity is not None:
-                message = self._bury(identity, str(message))
+                # Who left in order had begun nothing that it did not tell of.
+                message = Released(False) if message.is_orderly else self._bury(identity, slot, message)
         if identity is None:
             return
         if isinstance(message, Moving):
@@ -224,7 +239,7 @@ class Runner:
             self._outcome.failures[identity] = failure
             self._settle(identity)
             self._stop.set()
-        elif failure.kind in RETRIED and self._attempts[identity] < ATTEMPTS:
+        elif self._attempts[identity] < ATTEMPTS.get(failure.kind, 1):
             self._display.say(f"{identity} {label}: {failure.kind} ({failure.message}); it is tried again")
             self._plan.enqueue(identity)
         else:
@@ -242,10 +257,11 @@ class Runner:
             self._is_shared = True
             self._display.say("another process works on some of the cells; they are looked at again at the end")
 
-    def _bury(self, identity: str, how: str) -> Failed | Released:
+    def _bury(self, identity: str, slot: Slot, died: Died) -> Failed | Released:
         folder = self._store.cell(identity)
         earlier = folder.failure()
-        failure = Failure(PREEMPTED, how, attempts=1 + (earlier.attempts if earlier else 0))
+        attempts = 1 + (earlier.attempts if earlier else 0)
+        failure = Failure(died.kind, str(died), attempts=attempts, log=tail(slot.log, identity))
         try:
             with folder.lease(self._stale_after_s):
                 if folder.is_done:

@@ -62,10 +62,10 @@ class CellFolder:
             return State.FAILED
         return State.STARTED if (self.path / SETTINGS).exists() else State.MISSING
 
-    def lease(self, stale_after_s: float = STALE_AFTER_S) -> Lease:
+    def lease(self, stale_after_s: float = STALE_AFTER_S, silent: str = "") -> Lease:
         """The lease of this cell, to be entered; makes the folder."""
         self.path.mkdir(parents=True, exist_ok=True)
-        return Lease(self.path, stale_after_s)
+        return Lease(self.path, stale_after_s, silent=silent)
 
     def prepare(self, canonical: str) -> None:
         """Writes the settings and clears what a killed writer left; call under the lease."""

@@ -1,17 +1,28 @@
 """A worker process: it takes cells from the parent over a pipe, runs them one after another, and reports."""
 
+import multiprocessing
 import os
+import pkgutil
 import signal
+import sys
+import threading
 import time
+from dataclasses import replace
 from multiprocessing.connection import Connection
+from pathlib import Path
+from types import FrameType
 
 from studies.failures import Failure, Stopped, is_disk_full, sort_failure
-from studies.lease import Leased, LostLease
+from studies.lease import Lease, Leased, LostLease
+from studies.logs import begin, divert, note, tail
 from studies.messages import STOP, Failed, Finished, Moving, Released, Task
+from studies.meter import Listener
 from studies.settings import CellSettings
 from studies.store import CellFolder
 
 REPORT_EVERY_S = 0.2
+PATIENCE_S = 8.0
+"""How long a worker that was asked to end may take to save its cell, in seconds."""
 
 
 class Line:
@@ -22,6 +33,7 @@ class Line:
         self._reported_at = -float("inf")
         self._phase = ""
         self.is_stopping = False
+        self.is_waiting = False
 
     def should_stop(self) -> bool:
         """Whether the parent asked to stop, or is gone."""
@@ -50,52 +62,127 @@ class Line:
         """Waits for the next task; None to end."""
         if self.is_stopping:
             return None
+        self.is_waiting = True
         try:
             message = self._connection.recv()
         except (EOFError, OSError, KeyboardInterrupt):
             return None
+        finally:
+            self.is_waiting = False
         return message if isinstance(message, Task) else None
 
 
-def work(connection: Connection) -> None:
-    """The worker's whole life. Ctrl-C reaches the parent alone, which then asks to stop."""
+class Holder:
+    """Follows a running cell for the parent, and stops it once another process has taken it over.
+
+    Args:
+        line: The way to the parent.
+        lease: The cell's lease.
+    """
+
+    def __init__(self, line: Listener, lease: Lease) -> None:
+        self._line, self._lease = line, lease
+        self.move = line.move
+
+    def should_stop(self) -> bool:
+        """Whether the parent asked to stop.
+
+        Raises:
+            LostLease: If the cell is another process's by now.
+        """
+        if self._lease.is_lost:
+            self._lease.check()
+        return self._line.should_stop()
+
+
+def work(connection: Connection, log: Path | None = None, gpu: str | None = None) -> None:
+    """The worker's whole life. Ctrl-C reaches the parent alone, which then asks to stop; SIGTERM is such a request.
+
+    Args:
+        connection: The pipe to the parent.
+        log: Where this process's output goes.
+        gpu: The only GPU that it may see.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if log is not None:
+        divert(log)
+    if gpu is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
     # One thread a worker, also in libraries that read this only when they are first imported.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ[variable] = "1"
     line = Line(connection)
+
+    def end(number: int, frame: FrameType | None) -> None:
+        if line.is_waiting:
+            sys.exit(0)
+        _end_soon(line)
+
+    signal.signal(signal.SIGTERM, end)
+    threading.Thread(target=_outlive_nobody, args=(line,), name="parent-watch", daemon=True).start()
     while (task := line.receive()) is not None:
-        line.send(attempt(task, line))
+        line.send(attempt(task, line, log))
 
 
-def attempt(task: Task, line: Line) -> Finished | Failed | Released:
-    """Runs one cell under its lease, and sorts whatever goes wrong."""
+def _outlive_nobody(line: Line) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        _end_soon(line)
+
+
+def _end_soon(line: Line) -> None:
+    """The running cell saves itself at its next step; what takes longer than anyone waits is cut off, as by a kill."""
+    line.is_stopping = True
+    timer = threading.Timer(PATIENCE_S, os._exit, (128 + signal.SIGTERM,))
+    timer.daemon = True
+    timer.start()
+
+
+def attempt(task: Task, line: Listener, log: Path | None = None) -> Finished | Failed | Released:
+    """Runs one cell under its lease, and sorts whatever goes wrong.
+
+    Args:
+        task: The cell, and how to run it.
+        line: Hears of progress, and can ask to stop.
+        log: This process's log, for the last lines of a cell that fails.
+    """
     folder = CellFolder(task.folder)
     try:
-        with folder.lease(task.stale_after_s) as lease:
+        with folder.lease(task.stale_after_s, task.silent) as lease:
             if folder.is_done:
                 return Released(is_held_elsewhere=True)
             earlier = folder.failure()
             cell = CellSettings.from_canonical(task.canonical)
+            begin(cell.identity, cell.label)
             try:
                 # Only here does a worker need torch: a task that is already done costs nothing.
-                from studies.cell import run_cell
                 from studies.settings.folders import add_folders
                 from studies.settings.plugins import load_plugins
 
+                run_cell = pkgutil.resolve_name(task.job)
                 load_plugins(task.plugins)
                 add_folders(task.folders)
+                holder = Holder(line, lease)
                 how = (task.checkpoint_every_s, task.device, task.reading, task.engine)
-                return Finished(run_cell(cell, folder, lease, line, *how))
+                found = run_cell(cell, folder, lease, holder, *how)
+                note(f"done {cell.identity}")
+                return Finished(found)
             except (Stopped, LostLease):
                 raise
             except Exception as error:
+                # Whoever took the cell over also clears its folder: what went wrong then is no fault of the cell's.
+                lease.check()
                 failure = sort_failure(error, attempts=1 + (earlier.attempts if earlier else 0))
+                note(f"{failure.kind} {cell.identity}\n{failure.traceback}")
+                failure = replace(failure, log=tail(log, cell.identity)) if log else failure
                 _keep(cell, folder, failure, task.device)
                 return Failed(failure)
-    except Stopped:
+    except Stopped as stopped:
+        note(str(stopped))
         return Released(is_held_elsewhere=False)
-    except (Leased, LostLease):
+    except (Leased, LostLease) as taken:
+        note(str(taken))
         return Released(is_held_elsewhere=True)
     except OSError as error:
         return Failed(sort_failure(error))

@@ -14,6 +14,7 @@ from studies.opened import Opened
 from studies.plan import Plan
 from studies.progress import display, spoken
 from studies.runner import Outcome, Runner
+from studies.settings import Execution, StudySettings
 from studies.store import ResultsError, State
 from studies.viewed import class_words
 
@@ -28,11 +29,26 @@ class Choices:
         workers: Number of processes.
         retry: Kinds of failure to try again besides those that always are.
         has_figures: Whether figures are drawn at the end.
+        gpus: A GPU for each process, as the driver counts or names them; empty: what the study says.
     """
 
     workers: int
     retry: tuple[str, ...] = ()
     has_figures: bool = True
+    gpus: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.gpus and self.workers > len(self.gpus):
+            raise ValueError(
+                f"each GPU gets one cell at a time: {self.workers} workers need as many GPUs, got {len(self.gpus)} "
+                "(--gpus); leave --workers out for one worker a GPU"
+            )
+        if len(set(self.gpus)) != len(self.gpus):
+            raise ValueError(f"each GPU is named once, got --gpus {','.join(self.gpus)}")
+
+    def execution(self, study: StudySettings) -> Execution:
+        """How a study's work is done: as it says, but on the GPUs where some are named."""
+        return study.execution.model_copy(update={"device": "cuda"}) if self.gpus else study.execution
 
 
 def run(opened: Opened, choices: Choices, console: Console) -> int:
@@ -62,11 +78,12 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
             plan,
             cells,
             opened.work,
-            study.execution,
+            choices.execution(study),
             display(console),
             choices.workers,
             plugins=study.plugins,
             folders=study.folders,
+            gpus=choices.gpus,
         )
         started_at = time.monotonic()
         outcome = runner.run(waiting)
@@ -82,8 +99,8 @@ def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) 
     again = f"gmixout study run {opened.arguments}"
     if outcome.disk_full is not None:
         raise ResultsError(
-            f"the disk is full: {outcome.disk_full.message}; every finished cell and checkpoint is kept; free space "
-            f"under {opened.store.root} and go on with the same command"
+            f"the disk is full or read-only: {outcome.disk_full.message}; every finished cell and checkpoint is kept; "
+            f"make room under {opened.store.root} and go on with the same command"
         )
     counts = opened.counts()
     if outcome.is_stopped:

@@ -2,14 +2,17 @@
 
 import json
 from collections import Counter, defaultdict
+from dataclasses import asdict
 from importlib.util import find_spec
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from studies.lease import holder
+from studies.commands.failed import failures, print_failures
+from studies.lease import STALE_AFTER_S, holder, silence_s
 from studies.opened import Opened
+from studies.processes import described
 from studies.progress import spoken
 from studies.settings import CellSettings
 from studies.store import State
@@ -60,11 +63,7 @@ def status(opened: Opened, console: Console, is_json: bool) -> None:
     cells = opened.stored_cells
     states = opened.states(cells)
     counts = Counter(states.values())
-    failures = Counter(
-        failure.kind
-        for cell in cells
-        if states[cell.identity] is State.FAILED and (failure := opened.folder(cell).failure())
-    )
+    failed = failures(opened, cells, states)
     running = [cell for cell in cells if states[cell.identity] is State.RUNNING]
     if is_json:
         facts = {
@@ -72,7 +71,8 @@ def status(opened: Opened, console: Console, is_json: bool) -> None:
             "results": str(opened.store.root),
             "cells": len(cells),
             **{state.value: counts[state] for state in State},
-            "failures": dict(failures),
+            "failures": Counter(failure.kind for failure in failed.values()),
+            "failed_cells": {identity: asdict(failure) for identity, failure in failed.items()},
             "running_cells": [cell.identity for cell in running],
         }
         typer.echo(json.dumps(facts, indent=1))
@@ -80,12 +80,13 @@ def status(opened: Opened, console: Console, is_json: bool) -> None:
     console.print(f"study {opened.study.name} in {opened.store.root}", highlight=False, soft_wrap=True)
     for state in State:
         console.print(f"  {state.value:<8} {counts[state]:>5}", highlight=False)
-    for kind, number in failures.items():
-        console.print(f"  failed, {kind}: {number}", highlight=False)
+    print_failures(failed, cells, opened.arguments, console)
     for cell in running:
-        claim = holder(opened.folder(cell).path) or {}
-        where = f"process {claim.get('pid', '?')} on {claim.get('host', '?')}"
-        console.print(f"  running {cell.identity} {cell.label}: {where}", highlight=False, soft_wrap=True)
+        path = opened.folder(cell).path
+        silent_s = silence_s(path)
+        heard = f", last heard of {spoken(silent_s)} ago" if silent_s > STALE_AFTER_S else ""
+        line = f"  running {cell.identity} {cell.label}: {described(holder(path))}{heard}"
+        console.print(line, highlight=False, soft_wrap=True)
 
 
 def _by_method(opened: Opened, states: dict[str, State], seconds: dict[str, float] | object) -> list[dict[str, object]]:

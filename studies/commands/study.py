@@ -32,6 +32,7 @@ WEIGHTS = typer.Option(
     callback=lambda folder: use_folder("GMIXOUT_WEIGHTS", folder),
     help="The folder with published weights.  [default: $GMIXOUT_WEIGHTS]",
 )
+GPUS = typer.Option("", "--gpus", metavar="0,1,…", help="GPUs to use, a worker on each.  [default: as the study says]")
 JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
 
@@ -65,10 +66,12 @@ def run(
         [], "--retry", help="Also try failures of this kind again (diverged, bad_data, disk_full, code_error, all)."
     ),
     has_figures: bool = typer.Option(True, "--figures/--no-figures", help="Draw the figures at the end."),
+    gpus: str = GPUS,
 ) -> None:
     """Run every cell of a study that is not done yet, then write records, draw figures and print the summary.
 
-    It can be stopped (Ctrl-C) or killed at any moment; the same command goes on where it was.
+    It can be stopped (Ctrl-C) or killed at any moment; the same command goes on where it was. Each worker process has
+    a cell at a time and writes into a log of its own, under logs/ in the results folder.
 
     Examples:
 
@@ -76,24 +79,54 @@ def run(
 
         gmixout study run levers-full --workers 2
 
+        gmixout study run levers-full --gpus 0,1
+
         gmixout study run my-study.yaml --results /data/my-study --retry code_error
     """
     from studies.commands.run import Choices
     from studies.commands.run import run as run_study
 
-    choices = Choices(workers or _cores(), _kinds(retry), has_figures)
+    named = tuple(gpus.split(",")) if gpus else ()
+    choices = Choices(workers or len(named) or _cores(), _kinds(retry), has_figures, named)
     raise typer.Exit(run_study(open_study(study, results), choices, Console()))
 
 
 @app.command()
 def status(study: str = STUDY, results: Path | None = RESULTS, data: Path | None = DATA, is_json: bool = JSON) -> None:
-    """Show how many cells are done, running, failed and missing.
+    """Show how many cells are done, running, failed and missing; each failure with its log's last lines.
 
     Example: gmixout study status levers-quick
     """
     from studies.commands import state
 
     state.status(open_study(study, results), Console(), is_json)
+
+
+@app.command()
+def retry(
+    study: str = STUDY,
+    kind: list[str] = typer.Option(
+        ...,
+        "--kind",
+        help="Kind of failure (preempted, out_of_memory, diverged, bad_data, disk_full, code_error, all), or damaged: "
+        "finished cells whose files were damaged are set aside.",
+    ),
+    results: Path | None = RESULTS,
+    data: Path | None = DATA,
+) -> None:
+    """Let cells that failed be tried again by the next run; what they had saved is kept.
+
+    Examples:
+
+        gmixout study retry levers-quick --kind code_error
+
+        gmixout study retry levers-quick --kind damaged
+    """
+    from studies.commands import failed
+
+    own = (failed.DAMAGED,) if failed.DAMAGED in kind else ()
+    kinds = _kinds([one for one in kind if one not in own])
+    failed.retry(open_study(study, results), (*kinds, *own), Console())
 
 
 @app.command()
