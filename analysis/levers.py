@@ -20,13 +20,14 @@ from analysis.design import (
 )
 from analysis.effects import contrast
 from analysis.outcomes import outcomes, places
-from analysis.records import Records
+from analysis.records import Records, remembered
 from analysis.selection import candidates, select
 
 RESPONSES = ("id_score", "ood_score", "corruption_score", "diversity_score")
 LEVER_STUDY = ("zero_shot", "linear_probe", "full", "random_mask", "mixout", "gmixout")
 
 
+@remembered
 def lever_study(records: Records) -> Records:
     """The records of GMixout and of its references, without rivals, variants and additions.
 
@@ -35,6 +36,7 @@ def lever_study(records: Records) -> Records:
     return records.keep(records.cells.loc[records.cells["method"].isin(LEVER_STUDY), "cell"])
 
 
+@remembered
 def lever_cells(records: Records, rates: str = "chosen") -> pd.DataFrame:
     """One row a (GMixout setting, learning rate, run), with all outcomes of the reported weights.
 
@@ -73,6 +75,7 @@ def _has_pairs(cells: pd.DataFrame, lever: str) -> bool:
     return bool((cells.groupby([*others, "run"], dropna=False)[lever].nunique() > 1).any())
 
 
+@remembered
 def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: int = 2000) -> pd.DataFrame:
     """What each lever does to ID, OOD, corruption and diversity, with intervals, and which exclude zero.
 

@@ -46,6 +46,23 @@ def outcomes(records: Records, selection: pd.DataFrame, metric: str | None = Non
     return pd.concat(parts, ignore_index=True).assign(alpha=lambda frame: frame["alpha"].round(6))
 
 
+def with_split_means(rows: pd.DataFrame, records: Records, metric: str) -> pd.DataFrame:
+    """Adds another metric's ID value and its mean over the OOD domains, as ``id_`` and ``ood_`` with its name.
+
+    Args:
+        rows: Rows of :func:`outcomes`.
+        records: The records they are of.
+        metric: Such as ``calibration_error``; NaN where a row's cell does not have it.
+    """
+    keys = ["cell", "weights", "alpha"]
+    metrics = records.metrics[records.metrics["cell"].isin(set(rows["cell"]))]
+    scores = shift_scores(metrics, metric, weights=tuple(rows["weights"].unique()), kinds=())[
+        [*keys, "id_score", "ood_score"]
+    ]
+    scores = scores.rename(columns={"id_score": f"id_{metric}", "ood_score": f"ood_{metric}"})
+    return rows.merge(scores.assign(alpha=scores["alpha"].round(6)), on=keys, how="left")
+
+
 def places(records: Records) -> list[Records]:
     """The records of each (benchmark, backbone), in order."""
     keys = records.cells[PLACE].drop_duplicates().sort_values(PLACE)

@@ -205,19 +205,31 @@ def to_latex(frame: pd.DataFrame) -> str:
 
 
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike[str], fingerprint: str) -> None:
-    """Writes a frame as CSV (fractions, full precision) whose first line names the records it was drawn from.
-
-    Read it back with ``pandas.read_csv(path, comment="#")``. Tuples (cells) are joined by semicolons.
+    """Writes :func:`csv_text` as one whole file.
 
     Raises:
         OSError: If the file cannot be written; a temporary file is removed.
+    """
+    text = csv_text(frame, fingerprint)
+    replace_file(Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+
+
+def csv_text(frame: pd.DataFrame, fingerprint: str) -> str:
+    """A frame as CSV (fractions, full precision) whose first line names the records it was drawn from.
+
+    Read it back with ``pandas.read_csv(path, comment="#")``. Tuples (cells) are joined by semicolons.
+
+    Example:
+        >>> print(csv_text(pd.DataFrame({"score": [0.5], "cells": [("3f9c", "a01e")]}), "66ad"), end="")
+        # records sha256:66ad
+        score,cells
+        0.5,3f9c;a01e
     """
     plain = frame.copy()
     for name in plain.columns:
         if plain[name].dtype == object:
             plain[name] = [";".join(map(str, value)) if isinstance(value, tuple) else value for value in plain[name]]
-    text = f"# records sha256:{fingerprint}\n" + plain.to_csv(index=False, lineterminator="\n")
-    replace_file(Path(path), lambda temporary: temporary.write_text(text, encoding="utf-8", newline="\n"))
+    return f"# records sha256:{fingerprint}\n" + plain.to_csv(index=False, lineterminator="\n")
 
 
 def replace_file(path: Path, write: Callable[[Path], object]) -> None:

@@ -11,13 +11,14 @@ import pandas as pd
 
 from analysis.design import CHOICES, PLACE, with_setting
 from analysis.metric import main_metrics
-from analysis.records import Records
+from analysis.records import Records, remembered
 from analysis.shifts import shift_scores
 
 _CANDIDATE = [*PLACE, "method", "setting", "learning_rate"]
 _GROUPS = {"method": [*PLACE, "method"], "setting": [*PLACE, "method", "setting"]}
 
 
+@remembered
 def candidates(records: Records, metric: str | None = None) -> pd.DataFrame:
     """Every (method, setting, learning rate) with its ID validation score and its place among its method's.
 
@@ -123,14 +124,15 @@ def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
     score = known["cell"].astype(object).map(dict(zip(scores.index, scores))).astype("float64")
     known = known.assign(score=score.where(known["status"].ne("failed").to_numpy(dtype=bool), np.nan))
     expected = {tuple(map(str, key)): group["run"].nunique() for key, group in known.groupby([*PLACE, "method"])}
+    choices = known[list(CHOICES)].to_dict("records")
     rows = []
-    for key, group in known.groupby(_CANDIDATE, dropna=False, sort=True):
+    for key, group in known.reset_index(drop=True).groupby(_CANDIDATE, dropna=False, sort=True):
         runs = expected[tuple(map(str, key[:3]))]
         diverged = int(group["status"].eq("diverged").sum())
         present = group[group["score"].notna()]
         rows.append({
             **dict(zip(_CANDIDATE, key)),
-            **{name: group[name].iloc[0] for name in CHOICES},
+            **choices[group.index[0]],
             "id_val_score": float(present["score"].mean()) if len(present) else float("nan"),
             "seeds": len(present),
             "missing": runs - int((group["score"].notna() | group["status"].eq("diverged")).sum()),

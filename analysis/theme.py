@@ -104,6 +104,11 @@ LEVERS: Mapping[str, str] = MappingProxyType(
     }
 )
 
+SHORT_LEVERS: Mapping[str, str] = MappingProxyType({
+    "anchor": "anchor", "resample_every": "period k", "sparsity": "sparsity p", "learning_rate": "learning rate",
+    "ema_decay": "decay λ",
+})  # fmt: skip
+
 LEVELS: Mapping[str, str] = MappingProxyType(
     {
         "pretrained": "pretrained",
@@ -129,12 +134,14 @@ SCORES: Mapping[str, str] = MappingProxyType(
         "medium_score": "medium-shot accuracy",
         "few_score": "few-shot accuracy",
         "diversity_score": "member disagreement",
+        "id_calibration_error": "ID calibration error",
+        "ood_calibration_error": "OOD calibration error",
         "ensemble_gain_score": "ensemble gain",
     }
 )
 
 COLORMAPS: Mapping[str, str] = MappingProxyType({
-    "id_score": "Blues", "ood_score": "Greens", "diversity_score": "Purples",
+    "id_score": "Blues", "ood_score": "Greens", "diversity_score": "Purples", "ood_calibration_error": "Oranges",
 })  # fmt: skip
 FAINT = "#9A9A9A"
 WIDTH_INCHES = 7.2

@@ -44,6 +44,8 @@ app = typer.Typer(
         gmixout figures results/levers-quick/records --out figures
 
         gmixout tables results/levers-quick/records --out tables
+
+        gmixout report levers-quick       all of it as one HTML page
     """,
 )
 app.add_typer(study.app, name="study")
@@ -61,14 +63,26 @@ def root(debug: bool = typer.Option(False, "--debug", help="Show the traceback o
 @app.command()
 def figures(
     records: Path = typer.Argument(..., metavar="RECORDS", help="A folder of records, or a results folder."),
-    out: Path = typer.Option(Path("figures"), "--out", help="Where the figures go."),
+    out: Path = typer.Option(Path("figures"), "--out", help="Where the figures go, or lie."),
+    is_check: bool = typer.Option(
+        False, "--check", help="Draw nothing: compare the data behind stored figures with the records."
+    ),
 ) -> None:
-    """Draw all figures from stored records: PNG, SVG and the numbers behind each as CSV. Needs no torch.
+    """Draw all figures from stored records: PNG, SVG, a caption, and the numbers behind each as CSV. Needs no torch.
 
-    Example: gmixout figures results/levers-quick/records --out figures
+    With --check nothing is written: figures whose stored numbers differ from the records are named with the rows that
+    differ, and the exit code is 1.
+
+    Examples:
+
+        gmixout figures results/levers-quick/records --out figures
+
+        gmixout figures figures/rivals/records --out figures/rivals --check
     """
     from studies.commands import figures as drawing
 
+    if is_check:
+        raise typer.Exit(drawing.check(records, out, Console()))
     drawing.figures(records, out, Console())
 
 
@@ -86,6 +100,27 @@ def tables(
     from studies.commands import tables as writing
 
     writing.tables(records, out, Console())
+
+
+@app.command()
+def report(
+    study: str = typer.Argument(..., metavar="STUDY", help="A preset, a YAML file, or a folder of records."),
+    results: Path | None = typer.Option(None, "--results", help="Results folder.  [default: results/<name>]"),
+    out: Path | None = typer.Option(None, "--out", help="The file.  [default: report.html beside the results]"),
+) -> None:
+    """Write one self-contained HTML page: findings with their tests, figures, tables, settings, provenance.
+
+    Needs no torch, and the page needs no network.
+
+    Examples:
+
+        gmixout report levers-quick
+
+        gmixout report figures/rivals/records --out rivals.html
+    """
+    from studies.commands import report as writing
+
+    writing.report(study, results, out, Console())
 
 
 def main() -> None:

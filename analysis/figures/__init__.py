@@ -1,30 +1,44 @@
-"""The figures of the suite by name. One claim a file: ``table(records)`` then ``draw(frame, figure)``."""
+"""The figures of the suite by name. One claim a file: ``table(records)``, then ``draw`` and ``caption``."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
 from analysis.figures import (
+    corruption_grid,
     corruption_severity,
+    cost_fronts,
     diversity_vs_ood_gain,
     heatmaps,
     id_ood_plane,
     learning_rate_frontier,
+    lever_importance,
+    lever_pairs,
     lever_panels,
+    longtail_groups,
+    methods_and_levers,
     rivals_cost,
     rivals_plane,
+    training_curves,
 )
 from analysis.figures.figure import Figure, NothingToDraw
 
 FIGURES: Mapping[str, Figure] = MappingProxyType(
     {
+        "methods_and_levers": methods_and_levers.FIGURE,
         "id_ood_plane": id_ood_plane.FIGURE,
         "learning_rate_frontier": learning_rate_frontier.FIGURE,
         "lever_panels": lever_panels.FIGURE,
+        "lever_importance": lever_importance.FIGURE,
+        "lever_pairs": lever_pairs.FIGURE,
         "heatmaps": heatmaps.FIGURE,
         "diversity_vs_ood_gain": diversity_vs_ood_gain.FIGURE,
+        "training_curves": training_curves.FIGURE,
         "corruption_severity": corruption_severity.FIGURE,
+        "corruption_grid": corruption_grid.FIGURE,
+        "longtail_groups": longtail_groups.FIGURE,
         "rivals_plane": rivals_plane.FIGURE,
         "rivals_cost": rivals_cost.FIGURE,
+        "cost_fronts": cost_fronts.FIGURE,
     }
 )
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure as Canvas
 from analysis import theme
 from analysis.design import with_setting
 from analysis.figures.figure import Figure, needs
+from analysis.figures.words import listed, percent
 from analysis.intervals import paired
 from analysis.levers import lever_study
 from analysis.records import Records
@@ -80,4 +81,19 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
     return [left, right]
 
 
-FIGURE = Figure("Accuracy against corruption severity", table, draw, (theme.WIDTH_INCHES, 3.6))
+def caption(frame: pd.DataFrame) -> str:
+    """What the curves show, with each method's clean accuracy and that at the greatest severity."""
+    worst = int(frame["severity"].max())
+    ends = []
+    for method in theme.in_order(frame["method"]):
+        scores = frame[frame["method"].eq(method)].set_index("severity")["score"]
+        pair = [percent(scores.get(severity, float("nan"))) for severity in (0, worst)]
+        ends.append(f"{theme.look(method).label} {pair[0]} → {pair[1]}")
+    return (
+        f"Accuracy (%) against the severity of corruption, mean of the kinds; clean → severity {worst}: "
+        f"{listed(ends)}. Right: the difference to full fine-tuning with the same seeds. Bars reach from the "
+        "lowest to the highest seed."
+    )
+
+
+FIGURE = Figure("Accuracy against corruption severity", table, draw, caption, (theme.WIDTH_INCHES, 3.6))

@@ -1,4 +1,8 @@
-"""Do diverse members go with a gain out of distribution? Members' disagreement against two gains."""
+"""Do diverse members go with a gain out of distribution? Members' disagreement against two gains.
+
+Settings that train further from the pretrained weights are more diverse and do worse off ID, so that the correlation is
+also told at equal distance.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,14 +10,16 @@ from matplotlib.axes import Axes
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
-from scipy import stats
 
 from analysis import theme
+from analysis.correlation import FEWEST, rank_correlation
 from analysis.design import ordered_levels
 from analysis.figures.figure import Figure, needs
-from analysis.intervals import paired
+from analysis.figures.words import counted, span
+from analysis.intervals import Interval, paired
 from analysis.levers import lever_cells
 from analysis.outcomes import outcomes
+from analysis.probabilities import Floats
 from analysis.records import Records
 from analysis.selection import select
 
@@ -21,22 +27,29 @@ GAINS = {
     "ensemble_gain_score": "ensemble − mean member, OOD (points)",
     "gain_over_full_score": "GMixout − full fine-tuning, OOD (points)",
 }
-COLUMNS = ["anchor", "resample_every", "sparsity", "member_kind", "learning_rate", "diversity_score", *GAINS, "seeds",
-           "cells"]  # fmt: skip
+COLUMNS = ["anchor", "resample_every", "sparsity", "member_kind", "learning_rate", "diversity_score", *GAINS,
+           "distance", "seeds", "cells"]  # fmt: skip
 
 
 def table(records: Records) -> pd.DataFrame:
     """One row a GMixout setting, means over seeds; the gain over full fine-tuning is paired by seed.
 
     ``diversity_score`` and ``ensemble_gain_score`` are means over the OOD domains, ``gain_over_full_score`` is the
-    reported weights' OOD mean minus that of full fine-tuning (chosen on ID validation) in the same run.
+    reported weights' OOD mean minus that of full fine-tuning (chosen on ID validation) in the same run; ``distance`` is
+    that of the reported weights from the pretrained ones (Euclidean), NaN where it was not recorded.
     """
     cells = lever_cells(records).query("not is_shared").dropna(subset=["diversity_score"])
-    needs(len(cells) > 0, "GMixout members on OOD splits", "run a study whose cells keep at least two members")
+    needs(
+        cells["setting"].nunique() > 1,
+        "GMixout members on OOD splits at several settings",
+        "run a study whose cells keep at least two members",
+    )
     chosen = select(records)
     full = outcomes(records, chosen[chosen["method"].eq("full")])
     full = full[full["weights"].eq("reported")]
     reference = dict(zip(full["run"], full["ood_score"]))
+    is_distance = records.metrics["metric"].eq("distance_to_pretrained") & records.metrics["weights"].eq("reported")
+    distances = records.metrics[is_distance].set_index("cell")["value"]
     rows = []
     for _, group in cells.groupby("setting"):
         first = group.iloc[0]
@@ -45,6 +58,7 @@ def table(records: Records) -> pd.DataFrame:
             **{name: first[name] for name in ("anchor", "resample_every", "sparsity", "member_kind", "learning_rate")},
             **{name: float(group[name].mean()) for name in ("diversity_score", "ensemble_gain_score")},
             "gain_over_full_score": float(gaps.mean()) if gaps.size else float("nan"),
+            "distance": float(distances.reindex(group["cell"]).mean()),
             "seeds": len(group),
             "cells": tuple(sorted(group["cell"])),
         })  # fmt: skip
@@ -73,7 +87,8 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         axes.set(xlabel=theme.score_label("diversity_score", ", OOD (%)"), ylabel=label)
         axes.xaxis.set_major_formatter(theme.percent_ticks())
         axes.yaxis.set_major_formatter(theme.percent_ticks())
-        axes.set_title(correlation_text(frame["diversity_score"], frame[gain]), fontweight="normal", fontsize=8)
+        _draw_fit(frame["diversity_score"], frame[gain], axes)
+        axes.set_title(correlation_text(frame, gain), fontweight="normal", fontsize=7.5)
     if points is not None:
         bar = figure.colorbar(points, ax=list(panels), ticks=range(len(values)), shrink=0.7, aspect=18, pad=0.02)
         bar.ax.set_yticklabels([f"{value:g}" for value in values])
@@ -91,19 +106,54 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
     return list(panels)
 
 
-def correlation_text(first: pd.Series, second: pd.Series) -> str:
-    """Spearman's correlation over settings with a 95 % bootstrap interval, in words; settings are not independent."""
-    pairs = pd.DataFrame({"x": first, "y": second}).dropna().to_numpy()
-    if len(pairs) < 4 or len(np.unique(pairs[:, 0])) < 2 or len(np.unique(pairs[:, 1])) < 2:
+def caption(frame: pd.DataFrame) -> str:
+    """What the panels show, with both correlations."""
+    found = [f"With {label.split(' (')[0]}: {correlation_text(frame, gain)}".replace("\n", " ")
+             for gain, label in GAINS.items()]  # fmt: skip
+    return (
+        f"Disagreement of a run's members on OOD images ({span(frame['diversity_score'])} %) against two gains, one "
+        f"point for each of {counted(len(frame), 'GMixout setting')}, means over seeds. {'. '.join(found)} (95 % "
+        "bootstrap over settings, which are not independent of each other). Distance is from the pretrained weights. "
+        "Line and band: least squares with its 95 % interval."
+    )
+
+
+def correlation_text(frame: pd.DataFrame, gain: str) -> str:
+    """Spearman's correlation of diversity with a gain, alone and at equal distance from the pretrained weights."""
+    x, y = frame["diversity_score"], frame[gain]
+    plain = rank_correlation(x, y)
+    if np.isnan(plain.estimate):
         return "too few settings for a correlation"
-    estimate = float(stats.spearmanr(pairs[:, 0], pairs[:, 1]).statistic)
+    settings = int((x.notna() & y.notna()).sum())
+    text = f"Spearman {_spoken(plain)} over {settings} settings"
+    partial = rank_correlation(x, y, [frame["distance"]])
+    return text if np.isnan(partial.estimate) else f"{text};\n{_spoken(partial)} at equal distance"
+
+
+def _spoken(found: Interval) -> str:
+    return f"{found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}]".replace("-", "−")
+
+
+def _draw_fit(x: pd.Series, y: pd.Series, axes: Axes) -> None:
+    """The least-squares line with its 95 % band, bootstrap over settings."""
+    pairs = pd.DataFrame({"x": x, "y": y}).dropna().to_numpy(dtype=float)
+    if len(pairs) < FEWEST or np.ptp(pairs[:, 0]) == 0.0:
+        return
+    at = np.linspace(pairs[:, 0].min(), pairs[:, 0].max(), 50)
     picks = np.random.default_rng(0).integers(len(pairs), size=(1000, len(pairs)))
-    ranks = stats.rankdata(pairs[picks], axis=1)
-    centred = ranks - ranks.mean(axis=1, keepdims=True)
-    scale = np.sqrt((centred**2).sum(axis=1).prod(axis=1))
-    draws = np.divide(centred.prod(axis=2).sum(axis=1), scale, out=np.full(len(scale), np.nan), where=scale > 0)
-    low, high = np.nanquantile(draws, [0.025, 0.975])
-    return f"Spearman {estimate:+.2f} [{low:+.2f}, {high:+.2f}] over {len(pairs)} settings"
+    lines = _line(pairs[picks], at)
+    low, high = np.nanquantile(lines, [0.025, 0.975], axis=0)
+    axes.fill_between(at, low, high, color=theme.FAINT, alpha=0.25, lw=0, zorder=1)
+    axes.plot(at, _line(pairs[None], at)[0], color="#333333", lw=1.1, zorder=2)
 
 
-FIGURE = Figure("Members' diversity against OOD gain", table, draw, (theme.WIDTH_INCHES, 3.8))
+def _line(samples: Floats, at: Floats) -> Floats:
+    centre = samples.mean(axis=1)
+    left = samples - centre[:, None]
+    spread = (left[:, :, 0] ** 2).sum(axis=1)
+    slope = np.divide((left[:, :, 0] * left[:, :, 1]).sum(axis=1), spread, out=np.full(len(spread), np.nan),
+                      where=spread > 0.0)  # fmt: skip
+    return centre[:, 1:] + slope[:, None] * (at - centre[:, :1])
+
+
+FIGURE = Figure("Members' diversity against OOD gain", table, draw, caption, (theme.WIDTH_INCHES, 3.8))

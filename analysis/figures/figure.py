@@ -1,4 +1,4 @@
-"""What a figure is: a table from records, a drawing from that table, a title, a size."""
+"""What a figure is: a table from records, a drawing and a caption from that table, a title, a size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,12 +23,14 @@ class Figure:
         table: Records of one benchmark and backbone to the frame that is drawn, one row a mark, with a ``cells``
             column (tuple of cell hashes). Raises :class:`NothingToDraw`.
         draw: Draws that frame on an empty matplotlib figure and returns its axes, colour bars left out.
+        caption: The same frame to a few sentences that say what is drawn, with the numbers that they state.
         size: Width and height in inches.
     """
 
     title: str
     table: Callable[[Records], pd.DataFrame]
     draw: Callable[[pd.DataFrame, Canvas], list[Axes]]
+    caption: Callable[[pd.DataFrame], str]
     size: tuple[float, float]
 
 

@@ -1,4 +1,4 @@
-"""Period × sparsity heat maps, one column an anchor: ID, OOD and the members' diversity."""
+"""Period × sparsity heat maps, one column an anchor: ID, OOD, the members' diversity, and calibration off ID."""
 
 import numpy as np
 import pandas as pd
@@ -9,11 +9,14 @@ from matplotlib.patches import Rectangle
 from analysis import theme
 from analysis.design import core, level_label, ordered_levels, with_shared_runs
 from analysis.figures.figure import Figure, needs
+from analysis.figures.maps import draw_map
+from analysis.figures.words import counted, listed, percent, span
 from analysis.levers import lever_cells
+from analysis.outcomes import with_split_means
 from analysis.records import Records
 from analysis.selection import candidates, select
 
-RESPONSES = ("id_score", "ood_score", "diversity_score")
+RESPONSES = ("id_score", "ood_score", "diversity_score", "ood_calibration_error")
 COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "seeds", "diverged", "is_selected",
            "is_shared", "cells"]  # fmt: skip
 
@@ -28,7 +31,8 @@ def table(records: Records) -> pd.DataFrame:
     tried = core(tried[tried["method"].eq("gmixout")])
     needs(len(tried) > 0, "GMixout cells", "run a study that sweeps levers")
     tried = with_shared_runs(tried.drop_duplicates("setting"))
-    groups = lever_cells(records, rates="common").query("not is_shared").groupby("setting")
+    cells = lever_cells(records, rates="common").query("not is_shared")
+    groups = with_split_means(cells, records, "calibration_error").groupby("setting")
     averaged = {str(setting): tuple(sorted(group["cell"])) for setting, group in groups}
     chosen = set(select(records).query("method == 'gmixout'")["setting"])
     frame = tried.join(groups[list(RESPONSES)].mean(), on="setting")
@@ -61,14 +65,9 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
                 if np.isnan(cell[response]):
                     note = "diverged" if cell["diverged"] else "none"
                     axes.text(place[1], place[0], note, ha="center", va="center", fontsize=6, color=theme.FAINT)
-            image = axes.imshow(values, origin="lower", aspect="auto", cmap=theme.COLORMAPS[response], vmin=low,
-                                vmax=high)  # fmt: skip
-            _write_numbers(values, low, high, axes)
-            axes.grid(False)
-            axes.spines[:].set_visible(False)
+            image = draw_map(values, (low, high), response, axes)
             axes.set_xticks(range(len(periods)), [level_label(period) for period in periods])
             axes.set_yticks(range(len(sparsities)), [level_label(sparsity) for sparsity in sparsities])
-            axes.tick_params(length=0)
             if row == 0:
                 axes.set_title(f"anchor: {theme.LEVELS.get(str(anchor), str(anchor))}", fontsize=8.5)
             if row == len(responses) - 1:
@@ -84,12 +83,18 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
     return list(grid.ravel())
 
 
-def _write_numbers(values: np.ndarray, low: float, high: float, axes: Axes) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        if np.isfinite(value):
-            is_dark = high > low and (value - low) / (high - low) > 0.6
-            axes.text(column, row, f"{100 * value:.1f}", ha="center", va="center", fontsize=6.8,
-                      color="white" if is_dark else "#222222")  # fmt: skip
+def caption(frame: pd.DataFrame) -> str:
+    """What the maps show, with the span of each response and the setting that was chosen."""
+    shown = [name for name in RESPONSES if frame[name].notna().any()]
+    spans = [f"{theme.score_label(name, '')} {span(frame[name])}" for name in shown]
+    text = f"{counted(len(frame), 'GMixout setting')} over period and sparsity, one column an anchor, means over seeds "
+    text += f"and the learning rates that all settings share (%): {listed(spans)}."
+    for row in frame[frame["is_selected"]].drop_duplicates(["anchor", "resample_every", "sparsity"]).to_dict("records"):
+        text += f" Framed, chosen on ID validation: {row['anchor']} anchor, k = {level_label(row['resample_every'])}, "
+        text += f"p = {level_label(row['sparsity'])} ({percent(row['id_score'])} ID, {percent(row['ood_score'])} OOD)."
+    if holes := int(frame["id_score"].isna().sum()):
+        text += f" {counted(holes, 'setting')} without a score."
+    return text
 
 
-FIGURE = Figure("GMixout over period and sparsity, per anchor", table, draw, (theme.WIDTH_INCHES, 6.2))
+FIGURE = Figure("GMixout over period and sparsity, per anchor", table, draw, caption, (theme.WIDTH_INCHES, 6.2))

@@ -10,6 +10,7 @@ from matplotlib.lines import Line2D
 from analysis import theme
 from analysis.design import ordered_levels
 from analysis.figures.figure import Figure, needs
+from analysis.figures.words import counted, id_and_ood, span
 from analysis.levers import lever_cells, lever_study
 from analysis.outcomes import outcomes
 from analysis.records import Records
@@ -84,6 +85,23 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
     return [axes]
 
 
+def caption(frame: pd.DataFrame) -> str:
+    """What the plane shows, with the methods' accuracies and the span of the settings."""
+    methods, cloud = frame[frame["kind"].eq("method")], frame[frame["kind"].eq("setting")]
+    text = f"Accuracy in and out of distribution (ID / OOD, %) of {counted(len(methods), 'method')}, each at the "
+    text += f"learning rate and setting that ID validation chose: {id_and_ood(methods)}. "
+    if methods["ood_low"].notna().any():
+        text += "Bars: 95 % bootstrap intervals over seeds and test images. "
+    if frame["kind"].eq("wise").any():
+        text += "Lines: WiSE-FT, means over seeds. "
+    if frame["kind"].eq("wise_selected").any():
+        text += "Hollow marks: its coefficient chosen on ID validation. "
+    if len(cloud):
+        text += f"Dots: {counted(len(cloud), 'GMixout setting')}, each at the rate that ID validation chose for it; "
+        text += f"they span {span(cloud['id_score'])} % ID and {span(cloud['ood_score'])} % OOD."
+    return text.strip()
+
+
 def _draw_cloud(cloud: pd.DataFrame, levels: list[object], axes: Axes, figure: Canvas) -> None:
     values = [float(str(level)) for level in levels]
     positions = [values.index(value) for value in cloud["sparsity"]]
@@ -109,4 +127,4 @@ def _means(rows: pd.DataFrame, by: list[str], kind: str) -> pd.DataFrame:
     return frame.assign(kind=kind)
 
 
-FIGURE = Figure("The ID–OOD plane of GMixout and its references", table, draw, (theme.WIDTH_INCHES, 5.0))
+FIGURE = Figure("The ID–OOD plane of GMixout and its references", table, draw, caption, (theme.WIDTH_INCHES, 5.0))

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from analysis import theme
 from analysis.design import level_label, varying_levers
 from analysis.figures.figure import Figure, needs
+from analysis.figures.words import counted, percent
 from analysis.frontier import frontier, on_frontier
 from analysis.levers import lever_study
 from analysis.outcomes import outcomes
@@ -135,4 +136,17 @@ def _zero_shot(records: Records) -> pd.DataFrame:
     return pd.DataFrame([row | {"cells": tuple(sorted(cells["cell"]))}])
 
 
-FIGURE = Figure("OOD against ID along each method's learning rates", table, draw, (theme.WIDTH_INCHES, 5.0))
+def caption(frame: pd.DataFrame) -> str:
+    """What the curves show, with each curve's point at the rate that ID validation chose."""
+    chosen = frame[frame["is_chosen"] & frame["learning_rate"].notna()]
+    points = [f"{row['label']} {percent(row['id_score'])} / {percent(row['ood_score'])} at {row['learning_rate']:g}"
+              for row in chosen.to_dict("records")]  # fmt: skip
+    lost = int(frame["diverged"].sum() + frame["missing"].sum())
+    return (
+        f"ID / OOD (%) of {counted(frame[['method', 'setting']].drop_duplicates().shape[0], 'curve')} along learning "
+        f"rates, means over runs; at the rate that ID validation chose: {'; '.join(points)}. Bars reach from the "
+        f"lowest to the highest run; {counted(lost, 'run') if lost else 'no run'} diverged or missing."
+    )
+
+
+FIGURE = Figure("OOD against ID along each method's learning rates", table, draw, caption, (theme.WIDTH_INCHES, 5.0))

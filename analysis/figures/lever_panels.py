@@ -9,6 +9,7 @@ from analysis import theme
 from analysis.design import comparable, level_label, ordered_levels, other_levers
 from analysis.effects import level_means
 from analysis.figures.figure import Figure, needs
+from analysis.figures.words import counted, percent
 from analysis.levers import compared_levers, lever_cells
 from analysis.outcomes import outcomes
 from analysis.records import Records
@@ -75,13 +76,32 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         references = frame[frame["kind"].eq("reference") & frame["response"].eq(response)]
         limits = grid[row, 0].get_ylim()
         for axes in grid[row]:
-            _draw_references(references.dropna(subset=["estimate"]), limits, axes)
+            draw_references(references.dropna(subset=["estimate"]), limits, axes)
     names = {label: line for axes in grid.ravel() for line, label in zip(*axes.get_legend_handles_labels())}
     if names:
         figure.legend(names.values(), names.keys(), loc="outside lower left", ncols=len(names), handlelength=2.4)
     figure.suptitle("Each lever, all else equal: level means with 95 % intervals for comparing levels; dots: settings",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
     return list(grid.ravel())
+
+
+def caption(frame: pd.DataFrame) -> str:
+    """What the panels show, with ID and OOD at each lever's first and last level."""
+    levels = frame[frame["kind"].eq("level")]
+    changes = []
+    for lever in levels["lever"].unique():
+        ends = []
+        for response in ("id_score", "ood_score"):
+            ours = levels[levels["lever"].eq(lever) & levels["response"].eq(response)].sort_values("position")
+            ends.append(f"{percent(ours['estimate'].iloc[0])} → {percent(ours['estimate'].iloc[-1])}")
+        names = [theme.LEVELS.get(str(name), str(name)) for name in (ours["level"].iloc[0], ours["level"].iloc[-1])]
+        changes.append(f"{theme.lever_label(lever)}, {names[0]} → {names[1]}: ID {ends[0]}, OOD {ends[1]}")
+    settings = frame[frame["kind"].eq("setting")]
+    return (
+        "Mean over runs and over the settings of all other levers (%), with 95 % intervals made for comparing levels "
+        f"(differences between runs and other settings removed). {'; '.join(changes)}. "
+        f"Dots: single settings, {counted(len(settings), 'mean')} over runs; dashed: references."
+    )
 
 
 def _draw_panel(frame: pd.DataFrame, axes: Axes) -> None:
@@ -99,7 +119,14 @@ def _draw_panel(frame: pd.DataFrame, axes: Axes) -> None:
     axes.margins(x=0.12)
 
 
-def _draw_references(references: pd.DataFrame, limits: tuple[float, float], axes: Axes) -> None:
+def draw_references(references: pd.DataFrame, limits: tuple[float, float], axes: Axes) -> None:
+    """Draws references as dashed lines, or names them at the edge where they are far off.
+
+    Args:
+        references: Columns ``method`` and ``estimate``.
+        limits: Of the vertical axis, without the references.
+        axes: Where.
+    """
     low, high = limits
     for line in references.to_dict("records"):
         look = theme.look(line["method"])
@@ -124,4 +151,4 @@ def _long(results: pd.DataFrame) -> pd.DataFrame:
     return long.dropna(subset=["value"])
 
 
-FIGURE = Figure("What each lever does", table, draw, (theme.WIDTH_INCHES, 6.0))
+FIGURE = Figure("What each lever does", table, draw, caption, (theme.WIDTH_INCHES, 6.0))

@@ -1,10 +1,10 @@
-"""Draws figures from records into a folder: PNG, SVG and the CSV behind each, all naming the records they show.
+"""Draws figures from records into a folder: PNG, SVG, caption, and the CSV behind each, all naming their records.
 
 The same records give the same bytes with the same versions of the libraries: no date, no random identifier.
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,10 +15,12 @@ from matplotlib.figure import Figure as Canvas
 from analysis import theme
 from analysis.design import PLACE
 from analysis.figures import FIGURES, NothingToDraw
+from analysis.figures.words import cells_behind, counted
 from analysis.printing import replace_file, to_csv
 from analysis.records import Records
 
 SHORT = 12
+ENDINGS = (".png", ".svg", ".csv", ".md")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class Drawn:
 
     Args:
         name: Name of the figure, with benchmark and backbone appended where the records hold several.
-        files: PNG, SVG and CSV; empty if it was skipped.
+        files: PNG, SVG, CSV and caption; empty if it was skipped.
         skipped: Why there is no figure; empty if there is one.
     """
 
@@ -56,39 +58,90 @@ def draw_all(
     Raises:
         ValueError: If a name is unknown.
     """
-    wanted = list(FIGURES if names is None else names)
-    unknown = [name for name in wanted if name not in FIGURES]
-    if unknown:
-        raise ValueError(f"figures are {', '.join(FIGURES)}; got {', '.join(unknown)}")
+    wanted = wanted_figures(names)
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
     fingerprint = records.fingerprint()
-    places = records.cells[PLACE].drop_duplicates().sort_values(PLACE).to_numpy().tolist()
-    if not places:
-        return [Drawn(name, (), "the records hold no cell; run a study") for name in wanted]
+    total = len(wanted) * max(len(_places(records)), 1)
     drawn: list[Drawn] = []
-    total = len(places) * len(wanted)
-    for benchmark, backbone in places:
-        here = records.where(benchmark=benchmark, backbone=backbone)
-        for name in wanted:
-            full_name = name if len(places) == 1 else f"{name}.{benchmark}.{backbone}"
-            if progress:
-                progress(full_name, len(drawn), total)
-            try:
-                frame = FIGURES[name].table(here)
-            except NothingToDraw as reason:
-                drawn.append(Drawn(full_name, (), str(reason)))
-                continue
-            drawn.append(Drawn(full_name, draw_one(name, frame, target / full_name, fingerprint)))
+    for one in redrawn(records, wanted, (lambda name: progress(name, len(drawn), total)) if progress else None):
+        if one.frame is None:
+            drawn.append(Drawn(one.full_name, (), one.skipped))
+        else:
+            drawn.append(Drawn(one.full_name, draw_one(one.name, one.frame, target / one.full_name, fingerprint)))
     if progress:
         progress("", total, total)
     return drawn
 
 
+@dataclass(frozen=True)
+class Redrawn:
+    """The table behind one figure.
+
+    Args:
+        name: Name in ``FIGURES``.
+        full_name: The same with benchmark and backbone appended where the records hold several.
+        frame: The table, or None where there is nothing to draw.
+        skipped: Why there is none.
+    """
+
+    name: str
+    full_name: str
+    frame: pd.DataFrame | None
+    skipped: str = ""
+
+
+def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], None] | None = None) -> Iterator[Redrawn]:
+    """The tables of these figures for each benchmark and backbone of the records, without drawing.
+
+    Args:
+        records: Any records.
+        names: Names in ``FIGURES``.
+        progress: Called with a figure's full name before it.
+    """
+    found = _places(records)
+    for name in names if not found else ():
+        yield Redrawn(name, name, None, "the records hold no cell; run a study")
+    for benchmark, backbone in found:
+        here = records.where(benchmark=benchmark, backbone=backbone)
+        for name in names:
+            full_name = name if len(found) == 1 else f"{name}.{benchmark}.{backbone}"
+            if progress:
+                progress(full_name)
+            try:
+                yield Redrawn(name, full_name, FIGURES[name].table(here))
+            except NothingToDraw as reason:
+                yield Redrawn(name, full_name, None, str(reason))
+
+
+def wanted_figures(names: Sequence[str] | None) -> list[str]:
+    """All figures' names, or these.
+
+    Raises:
+        ValueError: If a name is unknown.
+    """
+    wanted = list(FIGURES if names is None else names)
+    if unknown := [name for name in wanted if name not in FIGURES]:
+        raise ValueError(f"figures are {', '.join(FIGURES)}; got {', '.join(unknown)}")
+    return wanted
+
+
+def caption(name: str, frame: pd.DataFrame, fingerprint: str) -> str:
+    """A figure's title and caption in Markdown, with the number of cells behind it and the records' hash."""
+    figure = FIGURES[name]
+    cells = counted(cells_behind(frame), "cell")
+    source = f"Drawn from {cells} of the records sha256:{fingerprint[:SHORT]}."
+    return f"**{figure.title}.** {figure.caption(frame)} {source}\n"
+
+
+def _places(records: Records) -> list[list[str]]:
+    return records.cells[PLACE].drop_duplicates().sort_values(PLACE).to_numpy().tolist()
+
+
 def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str) -> tuple[Path, ...]:
-    """Draws one figure from its table and writes ``stem``.png, .svg and .csv; returns the three paths."""
+    """Draws one figure from its table and writes ``stem``.png, .svg, .csv and .md (the caption); returns the paths."""
     source = f"records sha256:{fingerprint}"
-    png, svg, csv = (stem.with_name(stem.name + ending) for ending in (".png", ".svg", ".csv"))
+    png, svg, csv, words = (stem.with_name(stem.name + ending) for ending in ENDINGS)
     with theme.style():
         figure = Canvas(figsize=FIGURES[name].size, layout="constrained")
         FigureCanvasAgg(figure)
@@ -102,4 +155,6 @@ def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str) -> tu
         tags = {"Title": title, "Source": source, "Creator": "gmixout", "Date": None}  # type: ignore[dict-item]
         replace_file(svg, lambda path: figure.savefig(path, format="svg", metadata=tags))
     to_csv(frame, csv, fingerprint)
-    return png, svg, csv
+    text = caption(name, frame, fingerprint)
+    replace_file(words, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
+    return png, svg, csv, words

@@ -17,7 +17,7 @@ from analysis.figures.placement import RADII, place_labels
 from analysis.levers import LEVER_STUDY
 from analysis.outcomes import outcomes
 from analysis.pairing import right_answers, rows_of, score_interval
-from analysis.records import Records
+from analysis.records import Records, remembered
 from analysis.selection import select
 
 POINT_COLUMNS = ["number", "method", "label", "family", "id_score", "id_low", "id_high", "ood_score", "ood_low",
@@ -25,6 +25,7 @@ POINT_COLUMNS = ["number", "method", "label", "family", "id_score", "id_low", "i
 KEY_SHARE = 0.33
 
 
+@remembered
 def numbered_points(records: Records, seed: int = 0, level: float = 0.95, draws: int = 1000) -> pd.DataFrame:
     """ID and OOD of every method at the choice of ID validation, numbered in theme order from 1.
 

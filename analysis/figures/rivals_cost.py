@@ -13,6 +13,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 from analysis import theme
 from analysis.figures.figure import Figure, needs
 from analysis.figures.rivals import KEY_SHARE, POINT_COLUMNS, draw_numbers, numbered_points, with_key
+from analysis.figures.words import counted, listed
 from analysis.pareto import pareto_front
 from analysis.records import Records
 from analysis.tables import costs
@@ -102,6 +103,22 @@ def _draw_free(
     return limits
 
 
+def caption(frame: pd.DataFrame) -> str:
+    """What the panels show, with the methods on each front and the spread of the costs."""
+    points = frame[frame["kind"].eq("method")]
+    ratios = points["training_flops_ratio"]
+    fronts = []
+    for name, word in (("ood", "OOD"), ("id", "ID")):
+        ours = points[points[f"is_on_{name}_front"]].sort_values("training_flops_ratio")
+        fronts.append(f"{word}: {listed(map(str, ours['label']))}")
+    return (
+        f"Accuracy of {counted(len(points), 'trained method')} against the operations of its training, "
+        f"{ratios.min():.2f} to {ratios.max():.2f} times full fine-tuning's, the search for settings not counted. Best "
+        f"at their cost or less, {'; '.join(fronts)}. Rings: several forward passes an answer. Bars: 95 % over "
+        "seeds and test images."
+    )
+
+
 def _size(passes: float) -> float:
     return 5.0 * float(np.sqrt(min(passes, 10.0))) if np.isfinite(passes) else 5.0
 
@@ -121,4 +138,4 @@ def _handles(points: pd.DataFrame, free: pd.DataFrame) -> list[Line2D]:
     return handles
 
 
-FIGURE = Figure("Accuracy of all methods against the cost of training", table, draw, SIZE)
+FIGURE = Figure("Accuracy of all methods against the cost of training", table, draw, caption, SIZE)

@@ -4,6 +4,7 @@ The reader owns the schema; ``studies`` writes what it finds here.
 """
 
 from analysis.records.frames import cells_frame, curves_frame, examples_frame, metrics_frame, pack, unpack
+from analysis.records.remembered import remembered
 from analysis.records.schema import (
     CELL_COLUMNS,
     CURVE_COLUMNS,
@@ -47,6 +48,7 @@ __all__ = [
     "metrics_frame",
     "pack",
     "read",
+    "remembered",
     "unpack",
     "validate",
     "write",

@@ -7,7 +7,7 @@ import pandas as pd
 from analysis import theme
 from analysis.design import PLACE
 from analysis.outcomes import places
-from analysis.records import Records
+from analysis.records import Records, remembered
 from analysis.selection import select
 
 COSTS = ("trained_per_episode", "touched_over_run", "total_parameters", "stored_floats", "training_flops",
@@ -16,6 +16,7 @@ COST_COLUMNS = [*PLACE, "method", "setting", "learning_rate", "candidates", "see
                 *(f"{name}_ratio" for name in COSTS), "cells"]  # fmt: skip
 
 
+@remembered
 def costs(records: Records, reference: str = "full") -> pd.DataFrame:
     """Each method's costs at the learning rate and setting chosen on ID validation, means over seeds.
 

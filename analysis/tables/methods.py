@@ -10,7 +10,7 @@ from analysis.design import PLACE
 from analysis.intervals import Interval
 from analysis.outcomes import COUNT_COLUMNS, outcomes, places
 from analysis.pairing import Answers, common_runs, difference, repeated, right_answers, rows_of, score_interval
-from analysis.records import LEVERS, Records
+from analysis.records import LEVERS, Records, remembered
 from analysis.selection import select, select_alpha
 from analysis.shifts import GROUPS
 
@@ -19,6 +19,7 @@ SUMMARY_SCORES = ("id_score", "ood_score", "worst_domain_score", "corruption_sco
 DIFFERENCES = ("id_score", "ood_score", "corruption_score")
 
 
+@remembered
 def summary(
     records: Records, reference: str = "full", seed: int = 0, level: float = 0.95, draws: int = 1000
 ) -> pd.DataFrame:

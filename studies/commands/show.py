@@ -2,7 +2,10 @@
 
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -10,8 +13,12 @@ from rich.table import Table
 
 from analysis.records import Records, read
 from studies.commands.summary import plain, print_summary, summary_json
-from studies.settings import StudyError, load_study, preset_names
+from studies.failures import Failure
+from studies.settings import CellSettings, StudyError, load_study, preset_names
 from studies.store import ResultsError, Store
+
+T = TypeVar("T")
+NO_PRESET = "a study of your own, gmixout study run FILE; no preset has this cell"
 
 
 def show(name: str, results: Path | None, console: Console, is_json: bool) -> None:
@@ -41,36 +48,84 @@ def show_study(name: str, results: Path | None, console: Console, is_json: bool)
 
 
 def show_cell(start: str, results: Path | None, console: Console, is_json: bool) -> None:
-    """Prints a cell's settings, its fate, and its numbers by split."""
-    folders = [results] if results is not None else sorted(Path("results").glob("*"))
-    found = [Store(folder).cell(identity) for folder in folders for identity in Store(folder).matching(start)]
-    if not found:
-        raise StudyError(f"no cell begins with {start} in {', '.join(map(str, folders)) or 'results'}; see --results")
-    if len(found) > 1:
-        raise ResultsError(f"{start} fits {len(found)} cells: {', '.join(str(cell.path) for cell in found[:5])}")
-    cell = found[0]
-    failure = cell.failure()
-    settings = json.loads((cell.path / "settings.json").read_text())
-    records = read(cell.path) if cell.is_done else Records.empty()
+    """Prints a cell's settings, its fate, its numbers by split, and the command that makes it.
+
+    Cells are looked for in results folders and, where ``results`` is one, in a folder of records.
+    """
+    found = _found(start, results)
     if is_json:
-        rows = records.metrics.drop(columns="cell").to_dict("records")
+        rows = found.records.metrics.drop(columns="cell").to_dict("records")
         numbers = [{str(key): plain(value) for key, value in row.items()} for row in rows]
-        kind = failure.kind if failure else None
         facts = {
-            "cell": cell.identity,
-            "state": cell.state().value,
-            "failure": kind,
-            "settings": settings,
+            "cell": found.identity,
+            "state": found.state,
+            "failure": found.failure.kind if found.failure else None,
+            "command": made_by(found.settings),
+            "settings": found.settings,
             "metrics": numbers,
         }
         typer.echo(json.dumps(facts, indent=1))
         return
-    console.print(f"cell {cell.identity}: {cell.state().value}", highlight=False)
-    console.print_json(json.dumps(settings))
-    if failure is not None:
+    console.print(f"cell {found.identity}: {found.state}", highlight=False)
+    console.print_json(json.dumps(found.settings))
+    if found.failure is not None:
+        failure = found.failure
         console.print(f"{failure.kind} after {failure.attempts} attempts: {failure.message}", highlight=False)
-    if cell.is_done:
-        console.print(_numbers(records))
+    if len(found.records.cells):
+        console.print(_numbers(found.records))
+    command = made_by(found.settings)
+    console.print(f"made by: {command or NO_PRESET}", highlight=False, soft_wrap=True)
+
+
+def made_by(settings: dict[str, Any]) -> str:
+    """The command that makes a cell, of the first preset that has it; empty if none has.
+
+    Args:
+        settings: The cell's settings, as stored.
+    """
+    try:
+        cell = CellSettings.from_canonical(json.dumps(settings))
+    except ValueError:
+        # A cell of another version of the suite.
+        return ""
+    for name in preset_names():
+        study = load_study(name)
+        if study.benchmark == cell.benchmark and cell.identity in {one.identity for one in study.cells(cell.manifest)}:
+            return f"gmixout study run {name}"
+    return ""
+
+
+@dataclass(frozen=True)
+class _Found:
+    identity: str
+    state: str
+    settings: dict[str, Any]
+    records: Records
+    failure: Failure | None = None
+
+
+def _found(start: str, results: Path | None) -> _Found:
+    folders = [results] if results is not None else sorted(Path("results").glob("*"))
+    if results is not None and (results / "cells.parquet").is_file():
+        records = read(results)
+        names = sorted(name for name in records.cells["cell"] if name.startswith(start))
+        name = _only(start, names, names, folders)
+        ours = records.keep([name])
+        row = ours.cells.iloc[0]
+        return _Found(name, str(row["status"]), json.loads(row["settings"]), ours)
+    cells = [Store(folder).cell(identity) for folder in folders for identity in Store(folder).matching(start)]
+    cell = _only(start, cells, [str(cell.path) for cell in cells], folders)
+    settings = json.loads((cell.path / "settings.json").read_text())
+    return _Found(cell.identity, cell.state().value, settings, read(cell.path) if cell.is_done else Records.empty(),
+                  cell.failure())  # fmt: skip
+
+
+def _only(start: str, found: Sequence[T], names: Sequence[str], folders: Sequence[Path]) -> T:
+    if not found:
+        raise StudyError(f"no cell begins with {start} in {', '.join(map(str, folders)) or 'results'}; see --results")
+    if len(found) > 1:
+        raise ResultsError(f"{start} fits {len(found)} cells: {', '.join(names[:5])}")
+    return found[0]
 
 
 def _numbers(records: Records) -> Table:

@@ -21,30 +21,53 @@ from tests.analysis.rivals import fabricate_rivals
 from tests.analysis.synthetic import ALPHAS, fabricate
 
 RIVALS_FIGURES = ("rivals_plane", "rivals_cost")
+# Every way of drawing is among them; that each figure can be drawn is tested above.
+REPEATED = ["methods_and_levers", "heatmaps", "diversity_vs_ood_gain", "rivals_plane", "cost_fronts"]
+# Percent is in the cells or on the colour bar of a map; partial eta squared is no percent.
+NUMBERS_INSIDE = ("heatmaps", "lever_pairs", "lever_importance", "corruption_grid")
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_keeps_the_contract(name: str, records, small, rivals) -> None:
-    for whole in (records, small, fabricate(shared=True, learning_rates=(1e-3,)), rivals):
-        if name == "learning_rate_frontier" and whole.cells["learning_rate"].nunique() < 2:
-            continue
-        if (name in RIVALS_FIGURES) != (whole is rivals):
-            continue
+def test_every_figure_keeps_the_contract(name: str, records, small, shared, rivals, longtailed) -> None:
+    if name in RIVALS_FIGURES:
+        wholes = [rivals]
+    elif name == "longtail_groups":
+        wholes = [longtailed]
+    elif name == "learning_rate_frontier":
+        wholes = [records]
+    elif name in ("training_curves", "corruption_grid", "cost_fronts"):
+        wholes = [small, rivals]
+    else:
+        wholes = [small, shared]
+    for whole in wholes:
         frame = FIGURES[name].table(whole)
         known = set(whole.cells["cell"])
         assert len(frame)
         assert all(isinstance(cells, tuple) and set(cells) <= known for cells in frame["cells"])
         with theme.style():
-            axes = FIGURES[name].draw(frame, Canvas())
+            axes = FIGURES[name].draw(frame, Canvas(figsize=FIGURES[name].size))
         assert axes
         shown = [text.get_text() for panel in axes for text in (panel.xaxis.label, panel.yaxis.label)]
-        assert any("%" in text for text in shown) or name == "heatmaps"
+        assert any("%" in text for text in shown) or name in NUMBERS_INSIDE
+        words = FIGURES[name].caption(frame)
+        assert any(letter.isdigit() for letter in words)
+        assert not any(odd in words for odd in ("nan", "None", "<NA>", "unknown"))
+
+
+@pytest.fixture(scope="module")
+def shared() -> Records:
+    return fabricate(periods=(10.0, float("inf")), sparsities=(0.5, 0.9), shared=True, learning_rates=(1e-3,))
+
+
+@pytest.fixture(scope="module")
+def longtailed() -> Records:
+    return fabricate(anchors=("ema",), periods=(10.0,), sparsities=(0.9,), learning_rates=(1e-3,), groups=True)
 
 
 @pytest.mark.parametrize("name", FIGURES)
 def test_absent_data_are_a_clear_reason(name: str, small) -> None:
     bare = Records(small.cells, small.metrics.iloc[:0], small.examples.iloc[:0], small.curves)
-    if name != "heatmaps":
+    if name not in ("heatmaps", "training_curves"):
         with pytest.raises(NothingToDraw, match="this figure needs"):
             FIGURES[name].table(bare)
 
@@ -82,7 +105,7 @@ def test_heatmaps_and_their_holes(records) -> None:
     assert holed["id_score"].isna().sum() == 1
     with theme.style():
         axes = FIGURES["heatmaps"].draw(holed, Canvas())
-    assert sum(text.get_text() == "none" for panel in axes for text in panel.texts) == 3
+    assert sum(text.get_text() == "none" for panel in axes for text in panel.texts) == 4
 
 
 def test_diversity_pairs_with_full_fine_tuning(records) -> None:
@@ -116,24 +139,25 @@ def test_files_name_their_records_and_repeat_to_the_byte(tmp_path: Path) -> None
     small = with_rivals(fabricate(anchors=("pretrained", "ema"), periods=(1.0, 10.0), sparsities=(0.5, 0.9)))
     before = dict(mpl.rcParams)
     steps: list[tuple[str, int, int]] = []
-    first = draw_all(small, tmp_path / "a", progress=lambda *step: steps.append(step))
-    again = draw_all(small, tmp_path / "b")
+    first = draw_all(small, tmp_path / "a", REPEATED, progress=lambda *step: steps.append(step))
+    again = draw_all(small, tmp_path / "b", REPEATED)
     assert dict(mpl.rcParams) == before
-    assert [one.name for one in first] == list(FIGURES)
-    assert steps[-1] == ("", len(FIGURES), len(FIGURES))
+    assert [one.name for one in first] == REPEATED
+    assert steps[-1] == ("", len(REPEATED), len(REPEATED))
     fingerprint = small.fingerprint()
     for one, other in zip(first, again, strict=True):
         assert not one.skipped
-        png, svg, csv = one.files
+        png, svg, csv, words = one.files
         with Image.open(png) as image:
             assert image.info["Source"] == f"records sha256:{fingerprint}"
         assert fingerprint in svg.read_text()
         xml.etree.ElementTree.parse(svg)
         assert csv.read_text().splitlines()[0] == f"# records sha256:{fingerprint}"
         assert "cells" in pd.read_csv(csv, comment="#")
+        assert words.read_text().endswith(f"cells of the records sha256:{fingerprint[:12]}.\n")
         for path, copy in zip(one.files, other.files, strict=True):
             assert path.read_bytes() == copy.read_bytes()
-    assert len(list((tmp_path / "a").iterdir())) == 3 * len(FIGURES)
+    assert len(list((tmp_path / "a").iterdir())) == 4 * len(REPEATED)
 
 
 def test_frontier_with_lost_runs_is_drawn(records) -> None:
@@ -156,7 +180,7 @@ def test_a_figure_without_data_is_skipped_and_the_others_drawn(small, tmp_path: 
     drawn = draw_all(Records(small.cells, metrics, small.examples, small.curves), tmp_path,
                      ["corruption_severity", "id_ood_plane"])  # fmt: skip
     assert "needs accuracies on corruptions" in drawn[0].skipped
-    assert len(drawn[1].files) == 3
+    assert len(drawn[1].files) == 4
 
 
 def test_empty_records_and_unknown_names(tmp_path: Path) -> None:
@@ -166,8 +190,9 @@ def test_empty_records_and_unknown_names(tmp_path: Path) -> None:
 
 
 def test_references_alone_can_be_drawn(tmp_path: Path) -> None:
-    drawn = {one.name: one for one in draw_all(fabricate(anchors=(), learning_rates=(1e-3,)), tmp_path)}
-    assert len(drawn["id_ood_plane"].files) == 3
+    names = ["id_ood_plane", "lever_panels", *RIVALS_FIGURES]
+    drawn = {one.name: one for one in draw_all(fabricate(anchors=(), learning_rates=(1e-3,)), tmp_path, names)}
+    assert len(drawn["id_ood_plane"].files) == 4
     assert drawn["lever_panels"].skipped
     for name in RIVALS_FIGURES:
         assert "methods beside the lever study's" in drawn[name].skipped
