@@ -105,6 +105,27 @@ def group_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: 
     return float(chosen.mean()) if chosen.size else float("nan")
 
 
+def harmonic_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    r"""Harmonic mean over classes of the accuracy within the class, in [0, 1]; a class never got right makes it 0.
+
+    For long tails: the few classes that are seldom right decide. Classes without an example are left out; NaN without
+    examples.
+
+    Args:
+        logits: Shape ``(examples, classes)``.
+        labels: Shape ``(examples,)``.
+
+    Example:
+        >>> round(harmonic_accuracy_score([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]], [0, 1, 1]), 3)
+        0.667
+    """
+    scores = per_class_accuracy_score(logits, labels)
+    scores = scores[~np.isnan(scores)]
+    if not scores.size:
+        return float("nan")
+    return float(scores.size / (1.0 / scores).sum()) if scores.all() else 0.0
+
+
 SCORES: Mapping[str, Callable[[npt.ArrayLike, npt.ArrayLike], float]] = {
     "accuracy": accuracy_score,
     "macro_f1": macro_f1_score,

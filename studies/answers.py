@@ -5,16 +5,15 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 from torch import Tensor, nn
 
 from studies.benchmarks.benchmark import Benchmark
 from studies.costs import plain_splits, split_names
-from studies.evaluate import logits
+from studies.evaluate import Answers, answers
 from studies.failures import Diverged
-from studies.frames import Logits, Outputs
 from studies.methods import Member, Method
 from studies.methods.wise import interpolate
+from studies.outputs import Logits, Outputs
 from studies.recipe import robust_accuracy
 from studies.settings import CellSettings
 
@@ -48,11 +47,13 @@ def answer(
         Diverged: If a model's logits are not finite.
     """
     asked = Questions(cell, benchmark, after_batch, device)
-    members = [asked.member(model, member) for member in method.members()]
+    kept = method.members()
+    members = [asked.member(model, member) for member in kept]
     fresh = [asked.member(model, member) for member in method.fresh_members(cell.evaluation.fresh_members)]
     # A merged model is a plain module: what is evaluated is what anyone would load.
     found = asked.weights(pretrained, reported)
-    return dataclasses.replace(found, members=tuple(members), fresh=tuple(fresh))
+    steps = tuple(member.step for member in kept)
+    return dataclasses.replace(found, members=tuple(members), member_steps=steps, fresh=tuple(fresh))
 
 
 class Questions:
@@ -80,7 +81,7 @@ class Questions:
             Diverged: If its logits are not finite.
         """
         with member.weights():
-            return self._ask(model, self.plain)
+            return self._logits(model, self.plain)
 
     def weights(self, pretrained: nn.Module, reported: dict[str, Tensor]) -> Outputs:
         """What the model with these weights answers everywhere, with its WiSE-FT curve and its robust accuracy.
@@ -106,26 +107,30 @@ class Questions:
         wise = {}
         for alpha in evaluation.wise_alphas:
             merged.load_state_dict(interpolate(base, reported, alpha))
-            wise[alpha] = self._ask(merged, self.plain)
+            wise[alpha] = self._logits(merged, self.plain)
         return Outputs(
             labels={name: self._benchmark.load(name).labels for name in self.everywhere},
             groups=self._benchmark.groups,
             metric=self._benchmark.metric,
-            reported=found,
+            reported={name: one.logits for name, one in found.items()},
+            largest={name: one.largest for name, one in found.items()},
             wise=wise,
             numbers=numbers,
             robust=robust,
         )
 
-    def _ask(self, model: nn.Module, names: list[str]) -> Logits:
+    def _logits(self, model: nn.Module, names: list[str]) -> Logits:
+        return {name: one.logits for name, one in self._ask(model, names).items()}
+
+    def _ask(self, model: nn.Module, names: list[str]) -> dict[str, Answers]:
         found = {name: self._answers(model, name) for name in names}
-        if wrong := [name for name, values in found.items() if not np.isfinite(values).all()]:
+        if wrong := [name for name, one in found.items() if not np.isfinite(one.logits).all()]:
             raise Diverged(f"the trained model's logits are not finite on {wrong[0]}")
         return found
 
-    def _answers(self, model: nn.Module, split: str) -> npt.NDArray[np.float16]:
+    def _answers(self, model: nn.Module, split: str) -> Answers:
         images, readout = self._benchmark.load(split).images, self._benchmark.readout(split)
-        return logits(model, images, self._device, self._after_batch, readout)
+        return answers(model, images, self._device, self._after_batch, readout)
 
 
 def distances(pretrained: dict[str, Tensor], reported: dict[str, Tensor]) -> dict[str, float]:

@@ -25,10 +25,11 @@ from studies.costs import split_sizes
 from studies.engine import PLAIN, Engine
 from studies.evaluate import logits
 from studies.failures import BadData
-from studies.frames import Outputs, cell_row, records
+from studies.frames import cell_row, records
 from studies.lease import Lease
 from studies.meter import Listener, Meter
 from studies.methods import Method, attach
+from studies.outputs import Outputs
 from studies.reading import Reading
 from studies.settings import CellSettings, traits_of
 from studies.sources import LOGITS, SUMMED, WEIGHTS, read_sources
@@ -176,7 +177,7 @@ def _built(
         found = ensemble([{split: source.logits[split] for split in asked.everywhere} for source in sources])
         numbers = {"pool_size": float(len(sources))}
         return _Result(
-            Outputs(labels, benchmark.groups, found, benchmark.metric, members, numbers=numbers), None, facts
+            Outputs(labels, benchmark.groups, found, benchmark.metric, members=members, numbers=numbers), None, facts
         )
     merged, measure = copy.deepcopy(pretrained), SCORES[benchmark.metric]
 
@@ -249,6 +250,7 @@ def _train(
 
 def _write_arrays(folder: CellFolder, outputs: Outputs) -> list[str]:
     arrays: dict[str, npt.NDArray[Any]] = {f"logits/{name}": found for name, found in outputs.reported.items()}
+    arrays |= {f"largest/{name}": found for name, found in outputs.largest.items()}
     arrays |= {f"labels/{name}": labels for name, labels in outputs.labels.items()}
     for alpha, answers in outputs.wise.items():
         arrays |= {f"wise/{alpha:g}/{name}": found for name, found in answers.items()}

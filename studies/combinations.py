@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from analysis.diversity import ensemble_log_probabilities
-from studies.frames import Logits
+from studies.outputs import Logits
 
 Weights = dict[str, Tensor]
 Score = Callable[[Weights], float]

@@ -1,6 +1,7 @@
 """A model and images to a numpy array of logits: torch stops here."""
 
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +34,13 @@ def room_on(device: torch.device | str) -> Callable[[tuple[int, ...]], Tensor]:
     return lambda shape: torch.empty(shape, dtype=torch.uint8, pin_memory=has_copies)
 
 
+class Answers(NamedTuple):
+    """Logits whose largest is 0 in each row, float16 ``(N, classes)``, and what was taken off, float32 ``(N,)``."""
+
+    logits: npt.NDArray[np.float16]
+    largest: npt.NDArray[np.float32]
+
+
 def logits(
     model: nn.Module,
     images: Images,
@@ -40,9 +48,21 @@ def logits(
     after_batch: Callable[[int], None] = lambda examples: None,
     readout: Readout | None = None,
 ) -> npt.NDArray[np.float16]:
-    """The model's logits, each row shifted so that its largest is 0.
+    """The model's logits, each row shifted so that its largest is 0: those of :func:`answers`."""
+    return answers(model, images, device, after_batch, readout).logits
 
-    The shift changes no probability, and lets the ranking of the classes survive the rounding to half precision.
+
+def answers(
+    model: nn.Module,
+    images: Images,
+    device: torch.device | str = "cpu",
+    after_batch: Callable[[int], None] = lambda examples: None,
+    readout: Readout | None = None,
+) -> Answers:
+    """The model's logits, each row shifted so that its largest is 0, and by how much.
+
+    The shift changes no probability, and lets the ranking of the classes survive the rounding to half precision. What
+    it takes away, an energy needs.
 
     Args:
         model: Takes images as :func:`to_input` makes them, gives logits of shape ``(N, classes)``. Its training mode
@@ -53,19 +73,20 @@ def logits(
         readout: How logits become answers of the split; applied before anything is rounded.
 
     Returns:
-        Shape ``(N, classes)``, of the readout's if there is one, at least -65504. NaN where the model gave NaN or
-        infinity.
+        Logits of the readout's classes if there is one, at least -65504. NaN where the model gave NaN or infinity.
     """
-    parts = []
+    parts, peaks = [], []
     with evaluating(model), torch.inference_mode():
         for pixels in _parts(images, device):
             batch = model(to_input(pixels, device)).float()
             if readout is not None:
                 batch = torch.from_numpy(readout.apply(batch.cpu().numpy()))
-            shifted = batch - batch.amax(dim=1, keepdim=True)
+            largest = batch.amax(dim=1, keepdim=True)
+            shifted = batch - largest
+            peaks.append(largest[:, 0].cpu().numpy())
             parts.append(shifted.clamp_(min=-65504.0).half().cpu().numpy())
             after_batch(len(batch))
-    return np.concatenate(parts)
+    return Answers(np.concatenate(parts), np.concatenate(peaks))
 
 
 def _parts(images: Images, device: torch.device | str) -> Iterator[npt.NDArray[np.uint8] | Tensor]:

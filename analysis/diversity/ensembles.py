@@ -27,14 +27,18 @@ def ensemble_log_probabilities(logits: npt.ArrayLike, combine: str = "probabilit
         >>> np.exp(ensemble_log_probabilities([[[0.0, 0.0]], [[50.0, 0.0]]])).round(2).tolist()
         [[0.75, 0.25]]
     """
-    values = np.asarray(logits, dtype=np.float64)
+    values = np.asarray(logits)
     if values.ndim != 3 or not len(values):
         raise ValueError(f"logits must have shape (members >= 1, examples, classes), got {values.shape}")
     check_combine(combine)
-    log_probabilities = log_softmax(values)
+    # One member after another: all of them in double precision could be more than there is memory.
+    add = np.logaddexp if combine == "probabilities" else np.add
+    total = log_softmax(values[0])
+    for member in values[1:]:
+        add(total, log_softmax(member), out=total)
     if combine == "probabilities":
-        return np.asarray(np.logaddexp.reduce(log_probabilities, axis=0) - np.log(len(values)))
-    return log_softmax(log_probabilities.mean(axis=0))
+        return total - np.log(len(values))
+    return log_softmax(total / len(values))
 
 
 def ensemble_gain_score(logits: npt.ArrayLike, labels: npt.ArrayLike, combine: str = "probabilities") -> float:

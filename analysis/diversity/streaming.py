@@ -75,11 +75,7 @@ def diversity_scores(
     if not truth.size:
         empty = [*answers.MEASURES, *distributions.MEASURES, "normalised_disagreement_score", "ensemble_gain_score"]
         return dict.fromkeys(empty, float("nan"))
-    parts = _parts(len(members), members[0].shape)
-    # Threads of BLAS gain nothing on products this small, and their waiting costs more than all the rest.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
-        # Added in the order of the examples, whichever thread is first.
-        sums = reduce(add, pool.map(lambda part: _sum(members, truth, part, combine), parts))
+    sums = _sum_parts(members, truth, combine, threads)
     found = {name: measure(sums.answers) for name, measure in answers.MEASURES.items()}
     found |= {name: measure(sums.distributions) for name, measure in distributions.MEASURES.items()}
     found["normalised_disagreement_score"] = _normalised(sums.answers, sums.pair_errors)
@@ -122,6 +118,16 @@ def _parts(members: int, shape: tuple[int, ...]) -> Iterator[slice]:
     examples, classes = shape
     size = max(1, ENTRIES // max(1, members * classes))
     return (slice(start, start + size) for start in range(0, examples, size))
+
+
+def _sum_parts(members: Sequence[npt.NDArray[Any]], truth: Integers, combine: str, threads: int) -> _Sums:
+    parts = list(_parts(len(members), members[0].shape))
+    if len(parts) == 1:
+        return _sum(members, truth, parts[0], combine)
+    # Threads of BLAS gain nothing on products this small, and their waiting costs more than all the rest.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(threads) as pool:
+        # Added in the order of the examples, whichever thread is first.
+        return reduce(add, pool.map(lambda part: _sum(members, truth, part, combine), parts))
 
 
 def _sum(members: Sequence[npt.NDArray[Any]], truth: Integers, part: slice, combine: str) -> _Sums:

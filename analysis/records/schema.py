@@ -11,7 +11,7 @@ from types import MappingProxyType
 SCHEMA_VERSION = 2
 
 STATUSES = ("done", "diverged", "failed")
-WEIGHTS = ("reported", "wise", "member", "members", "ensemble", "fresh_members", "fresh_ensemble")
+WEIGHTS = ("reported", "wise", "member", "members", "ensemble", "log_ensemble", "fresh_members", "fresh_ensemble")
 MEMBER_KINDS = ("visited", "trajectory", "runs", "none")
 SPLIT_PATTERN = re.compile(r"(|train|id_val|id_test|ood/[^/]+|corruption/[^/]+/[1-5])")
 
@@ -126,7 +126,8 @@ METRIC_COLUMNS: Mapping[str, Column] = MappingProxyType(
         "cell": Column("text", "the cell that was measured"),
         "weights": Column(
             "text",
-            "which weights: reported, wise, member, members (pairwise), ensemble; fresh_members (pairwise) and "
+            "which weights: reported, wise, member, members (pairwise), ensemble (mean of probabilities), log_ensemble "
+            "(mean of log-probabilities); fresh_members (pairwise) and "
             "fresh_ensemble, of sub-networks of freshly drawn masks",
         ),
         "alpha": Column(
@@ -157,7 +158,7 @@ CURVE_COLUMNS: Mapping[str, Column] = MappingProxyType(
     {
         "cell": Column("text", "the cell that was trained"),
         "step": Column("whole", "optimiser steps taken"),
-        "metric": Column("text", "loss, learning_rate, id_val_accuracy_score, ..."),
+        "metric": Column("text", "loss, learning_rate, id_val_accuracy_score, id_test_label_disagreement_score, ..."),
         "value": Column("real", "the number; null if undefined", nullable=True),
     }
 )
