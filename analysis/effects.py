@@ -12,6 +12,7 @@ import pandas as pd
 
 from analysis.design import level_label
 from analysis.intervals import Interval, crossed_interval, t_interval
+from analysis.probabilities import Floats
 
 
 @dataclass(frozen=True)
@@ -23,12 +24,14 @@ class Contrast:
         over_seeds: Student's t interval over the runs' mean differences; with two runs it has one degree of freedom.
         pairs: How many matched pairs there are.
         runs: How many runs they come from.
+        gaps: Each run's mean difference over its settings, shape ``(runs,)``.
     """
 
     interval: Interval
     over_seeds: Interval
     pairs: int
     runs: int
+    gaps: Floats
 
 
 def contrast(
@@ -63,10 +66,10 @@ def contrast(
     values = differences.to_numpy(dtype=float).T
     if not values.size:
         nothing = Interval(float("nan"), float("nan"), float("nan"), level, "seeds and settings", "percentile")
-        return Contrast(nothing, replace(nothing, over="seeds", method="t"), 0, 0)
+        return Contrast(nothing, replace(nothing, over="seeds", method="t"), 0, 0, np.empty(0))
     interval = _over_settings(crossed_interval([values], rng, level=level, draws=draws))
-    over_seeds = t_interval(np.nanmean(values, axis=1), level)
-    return Contrast(interval, over_seeds, int(np.isfinite(values).sum()), len(values))
+    gaps = np.asarray(np.nanmean(values, axis=1))
+    return Contrast(interval, t_interval(gaps, level), int(np.isfinite(values).sum()), len(values), gaps)
 
 
 def level_means(

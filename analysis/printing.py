@@ -42,7 +42,7 @@ _COST_HEADINGS: Mapping[str, str] = MappingProxyType(
         "inference_passes": "forward passes",
     }
 )
-_MEMBER_LABELS: Mapping[str, str] = MappingProxyType(
+MEMBER_LABELS: Mapping[str, str] = MappingProxyType(
     {
         "reported": "reported",
         "member": "mean member",
@@ -75,11 +75,11 @@ def printed_summary(summary: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
     for row in summary.to_dict("records"):
         is_wise = row["weights"] == "wise"
         label = theme.look(str(row["method"])).label + (f" + WiSE-FT α={row['alpha']:.1f}" if is_wise else "")
-        text = {"method": label, "seeds": _seeds(row), "learning rate": _number(row["learning_rate"], "{:g}")}
+        text = {"method": label, "seeds": seeds_text(row), "learning rate": number_text(row["learning_rate"], "{:g}")}
         for name, heading in _SUMMARY_HEADINGS.items():
             text[heading] = interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits)
-        text["trained per episode"] = _number(row["trained_per_episode"], "{:,.0f}")
-        text["touched"] = _number(row["touched_over_run"], "{:,.0f}")
+        text["trained per episode"] = number_text(row["trained_per_episode"], "{:,.0f}")
+        text["touched"] = number_text(row["touched_over_run"], "{:,.0f}")
         rows.append(text)
     frame = pd.DataFrame(rows)
     empty = [name for name in frame.columns if name in _SUMMARY_HEADINGS.values() and frame[name].eq(MISSING).all()]
@@ -120,14 +120,14 @@ def printed_comparisons(comparisons: pd.DataFrame, digits: int = 1) -> pd.DataFr
         label = theme.look(str(row["method"])).label + (f" + WiSE-FT α={row['alpha']:.1f}" if is_wise else "")
         text = rows.setdefault(
             (row["benchmark"], row["backbone"], row["method"], row["weights"]),
-            {"benchmark": row["benchmark"], "backbone": row["backbone"], "method": label, "seeds": _seeds(row)},
+            {"benchmark": row["benchmark"], "backbone": row["backbone"], "method": label, "seeds": seeds_text(row)},
         )
         score = theme.score_label(str(row["score"]), "").removesuffix(" accuracy")
         heading = f"{score} − {theme.look(str(row['reference'])).label} (points)"
         ends = row["difference"], row["difference_low"], row["difference_high"]
         pairs = f" ({row['paired_seeds']} paired)" if row["unpaired_seeds"] and row["paired_seeds"] else ""
         text[heading] = interval_text(*ends, digits, signed=True) + (" *" if row["is_significant"] else "") + pairs
-    return _one_place(pd.DataFrame(list(rows.values())).fillna(MISSING))
+    return one_place(pd.DataFrame(list(rows.values())).fillna(MISSING))
 
 
 def printed_costs(costs: pd.DataFrame) -> pd.DataFrame:
@@ -135,14 +135,18 @@ def printed_costs(costs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for row in costs.to_dict("records"):
         text = {"benchmark": row["benchmark"], "backbone": row["backbone"]}
-        text |= {"method": theme.look(str(row["method"])).label, "seeds": _seeds(row), "tried": f"{row['candidates']}"}
+        text |= {
+            "method": theme.look(str(row["method"])).label,
+            "seeds": seeds_text(row),
+            "tried": f"{row['candidates']}",
+        }
         for name, heading in _COST_HEADINGS.items():
             form = {"training_flops": "{:.3g}", "train_time_s": "{:,.1f}"}.get(name, "{:,.0f}")
-            text[heading] = _number(row[name], form)
+            text[heading] = number_text(row[name], form)
             if name == "training_flops":
-                text["full = 1"] = _number(row["training_flops_ratio"], "{:.2f}")
+                text["full = 1"] = number_text(row["training_flops_ratio"], "{:.2f}")
         rows.append(text)
-    return _one_place(pd.DataFrame(rows))
+    return one_place(pd.DataFrame(rows))
 
 
 def printed_implicit_ensembles(ensembles: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
@@ -155,15 +159,15 @@ def printed_implicit_ensembles(ensembles: pd.DataFrame, digits: int = 1) -> pd.D
     rows = []
     for row in ensembles.to_dict("records"):
         text = {"benchmark": row["benchmark"], "backbone": row["backbone"]}
-        text |= {"method": theme.look(str(row["method"])).label, "weights": _MEMBER_LABELS[str(row["weights"])]}
-        text |= {"seeds": _seeds(row), "forward passes": _number(row["inference_passes"], "{:.0f}")}
-        text["training steps"] = _number(row["training_steps"], "{:,.0f}")
+        text |= {"method": theme.look(str(row["method"])).label, "weights": MEMBER_LABELS[str(row["weights"])]}
+        text |= {"seeds": seeds_text(row), "forward passes": number_text(row["inference_passes"], "{:.0f}")}
+        text["training steps"] = number_text(row["training_steps"], "{:,.0f}")
         for name, heading in _MEMBER_HEADINGS.items():
             ends = row[name], row[f"{name}_low"], row[f"{name}_high"]
             text[heading] = interval_text(*ends, digits, signed=name.endswith("difference"))
         text["diversity, OOD (%)"] = interval_text(row["diversity_score"], float("nan"), float("nan"), digits)
         rows.append(text)
-    return _one_place(pd.DataFrame(rows))
+    return one_place(pd.DataFrame(rows))
 
 
 def interval_text(estimate: float, low: float, high: float, digits: int = 1, signed: bool = False) -> str:
@@ -243,19 +247,21 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
         raise
 
 
-def _one_place(frame: pd.DataFrame) -> pd.DataFrame:
+def one_place(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame without benchmark and backbone where there is only one of each."""
     names = ["benchmark", "backbone"]
     is_one = frame.empty or len(frame[names].drop_duplicates()) == 1
     return frame.drop(columns=names, errors="ignore") if is_one else frame
 
 
-def _seeds(row: Mapping[Hashable, Any]) -> str:
+def seeds_text(row: Mapping[Hashable, Any]) -> str:
+    """Seeds with a number, and in words those that are missing or diverged."""
     notes = [f"{row[name]} {name}" for name in ("missing", "diverged") if row[name]]
     return f"{row['seeds']}" + (f" ({', '.join(notes)})" if notes else "")
 
 
-def _number(value: float, form: str) -> str:
+def number_text(value: float, form: str) -> str:
+    """A number in a format, a dash where there is none."""
     return MISSING if np.isnan(value) else form.format(value)
 
 

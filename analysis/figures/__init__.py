@@ -8,6 +8,7 @@ from analysis.figures import (
     corruption_severity,
     cost_fronts,
     diversity_vs_ood_gain,
+    granularity,
     heatmaps,
     id_ood_plane,
     learning_rate_frontier,
@@ -16,6 +17,7 @@ from analysis.figures import (
     lever_panels,
     longtail_groups,
     methods_and_levers,
+    one_run,
     rivals_cost,
     rivals_plane,
     training_curves,
@@ -39,6 +41,8 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "rivals_plane": rivals_plane.FIGURE,
         "rivals_cost": rivals_cost.FIGURE,
         "cost_fronts": cost_fronts.FIGURE,
+        "granularity": granularity.FIGURE,
+        "one_run": one_run.FIGURE,
     }
 )
 

@@ -48,9 +48,9 @@ def implicit_ensembles(records: Records, level: float = 0.95) -> pd.DataFrame:
     """
     rows: list[dict[str, Any]] = []
     for records_here in places(records):
-        scores = _scores(records_here.metrics)
+        scores = scores_by_weights(records_here.metrics)
         facts = records_here.cells.set_index("cell")
-        passes = _passes(records_here)
+        passes = inference_passes(records_here)
         picks = {row["method"]: row for row in select(records_here).to_dict("records")}
         for method in theme.in_order(picks):
             pick = picks[method]
@@ -90,7 +90,7 @@ def _intervals(ours: pd.DataFrame, reported: pd.DataFrame, weights: str, level: 
     return row
 
 
-def _scores(metrics: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def scores_by_weights(metrics: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """ID and OOD accuracy of each of ``MEMBER_WEIGHTS``, by cell."""
     domains = sorted({split.removeprefix("ood/") for split in metrics["split"].unique() if split.startswith("ood/")})
     is_member = metrics["weights"].eq("member") & metrics["metric"].eq("accuracy_score")
@@ -110,7 +110,7 @@ def _by_cell(metrics: pd.DataFrame, metric: str, weights: str, domains: list[str
     return scores.set_index("cell")[list(_SCORES)]
 
 
-def _passes(records: Records) -> dict[str, pd.Series]:
+def inference_passes(records: Records) -> dict[str, pd.Series]:
     """Forward passes an example needs with each of ``MEMBER_WEIGHTS``, by cell."""
     metrics = records.metrics
     members = metrics[metrics["weights"].eq("member")].groupby("cell")["member"].nunique()

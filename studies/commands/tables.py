@@ -7,7 +7,9 @@ import pandas as pd
 from rich.console import Console
 
 from analysis.comparisons import compare
+from analysis.granularity import granularities, printed_granularities
 from analysis.levers import lever_effects
+from analysis.one_run import ensembles, printed_ensembles
 from analysis.overview import overview
 from analysis.printing import (
     printed_comparisons,
@@ -39,6 +41,8 @@ TABLES: Mapping[str, tuple[Callable[[Records], pd.DataFrame], Printed]] = {
     "costs": (costs, printed_costs),
     "implicit_ensembles": (implicit_ensembles, printed_implicit_ensembles),
     "levers": (lever_effects, printed_effects),
+    "granularity": (granularities, printed_granularities),
+    "one_run": (ensembles, printed_ensembles),
 }
 """What is computed, and how it is printed."""
 

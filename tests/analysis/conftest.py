@@ -4,6 +4,7 @@ import pytest
 from hypothesis import settings
 
 from analysis.records import Records
+from tests.analysis.granular import fabricate_granularities
 from tests.analysis.rivals import fabricate_rivals
 from tests.analysis.synthetic import fabricate
 
@@ -25,3 +26,8 @@ def small() -> Records:
 @pytest.fixture(scope="session")
 def rivals() -> Records:
     return fabricate_rivals()
+
+
+@pytest.fixture(scope="session")
+def crossed() -> Records:
+    return fabricate_granularities()

@@ -20,7 +20,7 @@ from analysis.shifts import severity_scores, shift_scores
 from tests.analysis.rivals import fabricate_rivals
 from tests.analysis.synthetic import ALPHAS, fabricate
 
-RIVALS_FIGURES = ("rivals_plane", "rivals_cost")
+RIVALS_FIGURES = ("rivals_plane", "rivals_cost", "one_run")
 # Every way of drawing is among them; that each figure can be drawn is tested above.
 REPEATED = ["methods_and_levers", "heatmaps", "diversity_vs_ood_gain", "rivals_plane", "cost_fronts"]
 # Percent is in the cells or on the colour bar of a map; partial eta squared is no percent.
@@ -28,11 +28,13 @@ NUMBERS_INSIDE = ("heatmaps", "lever_pairs", "lever_importance", "corruption_gri
 
 
 @pytest.mark.parametrize("name", FIGURES)
-def test_every_figure_keeps_the_contract(name: str, records, small, shared, rivals, longtailed) -> None:
+def test_every_figure_keeps_the_contract(name: str, records, small, shared, rivals, longtailed, crossed) -> None:
     if name in RIVALS_FIGURES:
         wholes = [rivals]
     elif name == "longtail_groups":
         wholes = [longtailed]
+    elif name == "granularity":
+        wholes = [crossed]
     elif name == "learning_rate_frontier":
         wholes = [records]
     elif name in ("training_curves", "corruption_grid", "cost_fronts"):
