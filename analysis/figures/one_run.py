@@ -82,12 +82,13 @@ def caption(frame: pd.DataFrame) -> str:
                           for label, line in side.to_dict("index").items()]
                          for side in (equal[equal["estimate"] > 0], equal[equal["estimate"] < 0]))  # fmt: skip
         parts.append(f"{name}: ahead of the members {listed(ahead) or 'none'}; behind {listed(behind) or 'none'}.")
+    seeds, cells = counted(int(frame["seeds"].max()), "seed"), counted(cells_behind(frame), "cell")
     return (
         "Ways to answer at the training of one run, minus the mean probability of one GMixout run's members, in "
-        f"points, {counted(int(frame['seeds'].max()), 'seed')} paired; each method at the choice of ID validation. Significant "
-        f"after Holm's correction over all sides of equal training, {' '.join(parts)} What averaging adds to the mean "
-        f"of its own members off ID ({ours} is the reference): {listed(gained)}. Intervals are Student's t at 95 % "
-        f"over seeds. Grey: training is not equal. {counted(cells_behind(frame), 'cell')}."
+        f"points, {seeds} paired; each method at the choice of ID validation. Significant after Holm's correction over "
+        f"all sides of equal training, {' '.join(parts)} What averaging adds to the mean of its own members off ID "
+        f"({ours} is the reference): {listed(gained)}. Intervals are Student's t at 95 % over seeds. Grey: training is "
+        f"not equal. {cells}."
     )
 
 
