@@ -17,13 +17,17 @@ from studies.logs import log_folder, tail
 from studies.messages import JOB, Failed, Finished, Moving, Released, Task
 from studies.plan import Plan
 from studies.pool import Died, Pool, Slot
-from studies.progress import Display
+from studies.progress import Display, spoken
 from studies.settings import CellSettings, Execution
 from studies.settings.folders import FolderSettings
 from studies.store import State, Store
 
 LISTEN_S = 0.5
-STOP_PATIENCE_S = 8.0
+LOOK_EVERY_S = 2.0
+"""How often an idle run asks a database what other machines have done, in seconds."""
+DATABASE_PATIENCE_S = 1800.0
+"""How long a run that has nothing else to do waits for a database that cannot be reached, in seconds."""
+STOP_PATIENCE_S = 6.0
 """How long running cells may take to save themselves once asked to stop, in seconds."""
 
 
@@ -34,11 +38,13 @@ class Outcome:
     Attributes:
         finished: Cells done by this run.
         failures: Cells that failed in this run and were not mended by another attempt.
+        elsewhere: Cells that other machines ended meanwhile: ``done``, or the kind of their failure.
         is_stopped: Whether it was asked to stop before the end.
     """
 
     finished: list[str] = field(default_factory=list)
     failures: dict[str, Failure] = field(default_factory=dict)
+    elsewhere: dict[str, str] = field(default_factory=dict)
     is_stopped: bool = False
 
     @property
@@ -63,6 +69,7 @@ class Runner:
         folders: Users' own benchmarks, by name.
         gpus: The GPU of each worker, as the driver counts or names them; empty: whatever there is.
         job: What runs a cell, as ``module:function``.
+        retry: Kinds of failure after which a cell may be run once more, besides those that always are.
     """
 
     def __init__(
@@ -79,6 +86,7 @@ class Runner:
         folders: Mapping[str, FolderSettings] = MappingProxyType({}),
         gpus: Sequence[str] = (),
         job: str = JOB,
+        retry: Sequence[str] = (),
     ) -> None:
         self._store, self._plan, self._display = store, plan, display
         self._cells = {cell.identity: cell for cell in cells}
@@ -88,13 +96,14 @@ class Runner:
         self._stale_after_s = stale_after_s
         self._plugins, self._folders = plugins, dict(folders)
         self._gpus, self._job = gpus, job
-        self._unready: list[str] = []
+        self._retry = retry
+        self._looked_at = -math.inf
         self._running: dict[int, str] = {}
         self._fractions: dict[int, float] = {}
         self._attempts: dict[str, int] = {}
         self._open: dict[str, None] = {}
         self._total_work = 0.0
-        self._is_shared = False
+        self._is_shared = self._is_in_trouble = False
         self._cells_to_run = 0
         self._outcome = Outcome()
         self._stop = threading.Event()
@@ -122,6 +131,8 @@ class Runner:
             self._outcome.is_stopped, patience_s = True, 0.0
         finally:
             pool.close(patience_s)
+            if not self._plan.close(0.0 if self._outcome.is_stopped else DATABASE_PATIENCE_S):
+                self._display.say("the database could not be told everything; the next run tells it what lies here")
             self._display.stop()
         return self._outcome
 
@@ -135,10 +146,21 @@ class Runner:
                 pool.stop()
             if not is_told:
                 self._fill(pool)
+            self._tell_trouble()
             if not self._running and (is_told or not self._open):
                 return
             for slot, message in pool.receive(LISTEN_S):
                 self._hear(pool, slot, message)
+
+    def _tell_trouble(self) -> None:
+        trouble = self._plan.trouble
+        if bool(trouble) != self._is_in_trouble:
+            self._is_in_trouble = bool(trouble)
+            news = f"cannot be reached ({trouble}): running cells go on, new ones wait" if trouble else "is back"
+            self._display.say(f"the database {news}")
+        if self._plan.silent_s > DATABASE_PATIENCE_S and not self._running and not self._stop.is_set():
+            self._display.say(f"the database has not been reached for {spoken(DATABASE_PATIENCE_S)}")
+            self._stop.set()
 
     def _fill(self, pool: Pool) -> None:
         for slot in pool.slots:
@@ -172,33 +194,47 @@ class Runner:
                 continue
 
     def _next(self) -> str | None:
-        for unready in self._unready:
-            if self._is_ready(unready):
-                self._unready.remove(unready)
-                return unready
-        while (identity := self._plan.next()) is not None:
-            if identity not in self._open:
-                self._plan.fail(identity, "done elsewhere")
-            elif self._is_ready(identity):
-                return identity
-            else:
-                # Taken from the queue all the same: it is at hand as soon as its sources are done.
-                self._unready.append(identity)
+        identity = self._plan.next(self._may_begin)
+        if identity is not None or self._plan.trouble:
+            return identity
+        if self._plan.is_shared:
+            self._look_elsewhere()
+            return None
         # The queue may have lost a cell to another run of the study that gave it back; the folders know.
-        for identity in list(self._open):
-            if identity in self._running.values() or identity in self._unready:
-                continue
-            folder = self._store.cell(identity)
-            state = folder.state(self._stale_after_s)
-            if state is State.DONE or (state is State.FAILED and not folder.may_run()):
-                self._settle(identity)
-            elif state is not State.RUNNING and self._is_ready(identity):
-                return identity
-        return None
+        return next((identity for identity in list(self._open) if self._may_begin(identity)), None)
+
+    def _may_begin(self, identity: str) -> bool:
+        """Whether a cell can be run here and now; one that others have ended is settled on the way."""
+        if identity not in self._open or identity in self._running.values():
+            return False
+        folder = self._store.cell(identity)
+        state = folder.state(self._stale_after_s)
+        if state is State.DONE or (state is State.FAILED and not folder.may_run(self._retry)):
+            self._settle(identity)
+            return False
+        return state is not State.RUNNING and self._is_ready(identity)
 
     def _is_ready(self, identity: str) -> bool:
         """Whether nothing that a cell is built from is still to come; what failed for good is the cell's to say."""
         return not any(source in self._open for source in self._cells[identity].sources)
+
+    def _look_elsewhere(self) -> None:
+        """Asks a database what other machines have ended, now and then."""
+        if time.monotonic() - self._looked_at < LOOK_EVERY_S:
+            return
+        self._looked_at = time.monotonic()
+        running = set(self._running.values())
+        for identity, end in self._plan.over(one for one in self._open if one not in running).items():
+            self._outcome.elsewhere[identity] = end
+            self._settle(identity)
+        for identity in list(self._open):
+            missing = [one for one in self._cells[identity].sources if one in self._outcome.elsewhere]
+            if missing and identity not in running:
+                self._display.say(
+                    f"{identity} {self._cells[identity].label} is left: it is built from {len(missing)} cells that lie "
+                    "on other machines; merge their results, then run the study once more"
+                )
+                self._settle(identity)
 
     def _settle(self, identity: str) -> None:
         self._open.pop(identity, None)

@@ -2,10 +2,13 @@
 
 import json
 import os
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
+
+from filelock import FileLock
 
 from studies.atomic import file_hash, remove_temporary_files, write_text
 from studies.failures import RESUMED, Failure
@@ -14,6 +17,7 @@ from studies.lease import STALE_AFTER_S, Lease, is_leased
 SETTINGS = "settings.json"
 CHECKPOINT = "checkpoint.pt"
 DONE = "DONE"
+SHELF = "shelf"
 FAILED = "FAILED.json"
 TABLES = tuple(f"{table}.parquet" for table in ("cells", "metrics", "examples", "curves"))
 
@@ -140,6 +144,22 @@ class Store:
     def cells(self) -> Path:
         """Where the cells' folders lie."""
         return self.root / "cells"
+
+    @property
+    def shelf(self) -> str:
+        """What tells this folder from other machines' folders with cells of the same study; drawn when first asked for.
+
+        Example:
+            >>> import tempfile
+            >>> store = Store(Path(tempfile.mkdtemp()))
+            >>> store.shelf == Store(store.root).shelf
+            True
+        """
+        path = self.root / SHELF
+        with FileLock(self.root / f".{SHELF}.turn"):
+            if not path.exists():
+                write_text(path, uuid.uuid4().hex + "\n")
+            return path.read_text().strip()
 
     def cell(self, identity: str) -> CellFolder:
         """The folder of one cell."""

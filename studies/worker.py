@@ -21,7 +21,7 @@ from studies.settings import CellSettings
 from studies.store import CellFolder
 
 REPORT_EVERY_S = 0.2
-PATIENCE_S = 8.0
+PATIENCE_S = 6.0
 """How long a worker that was asked to end may take to save its cell, in seconds."""
 
 

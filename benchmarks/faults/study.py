@@ -15,6 +15,7 @@ from studies.plan import Plan
 from studies.progress import display
 from studies.runner import Runner
 from studies.settings import CellSettings, Execution
+from studies.storage import open_storage, storage_url
 from studies.store import State, Store
 
 FAULTS = ("diverged", "bad_data", "code_error", "out_of_memory", "crash", "stuck")
@@ -63,6 +64,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--checkpoint-every-s", type=float, default=0.05)
     parser.add_argument("--stale-after-s", type=float, default=2.0)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--storage")
+    parser.add_argument("--heartbeat-s", type=float, default=1.0)
+    parser.add_argument("--grace-s", type=float, default=3.0)
     parser.add_argument("--faults", nargs="*", default=[], choices=FAULTS)
     chosen = parser.parse_args(arguments)
     cells = study_cells(chosen.cells, chosen.steps, chosen.step_s, chosen.faults)
@@ -72,7 +76,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     waiting = [identity for identity in states if store.cell(identity).may_run()]
     done = {identity: {OBJECTIVE: 1.0} for identity, state in states.items() if state is State.DONE}
     running = [identity for identity, state in states.items() if state is State.RUNNING]
-    plan = Plan(store.root, "faults", cells, done, waiting, running)
+    url = storage_url(chosen.storage)
+    storage = open_storage(url, store.root, chosen.workers, chosen.heartbeat_s, chosen.grace_s)
+    plan = Plan(store.root, "faults", cells, done, waiting, running, storage, store.shelf if url else "")
     runner = Runner(
         store,
         plan,
@@ -86,10 +92,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     outcome = runner.run(waiting)
     failures = {identity: failure.kind for identity, failure in outcome.failures.items()}
-    print(json.dumps({"finished": len(outcome.finished), "failures": failures, "stopped": outcome.is_stopped}))
+    facts = {"finished": len(outcome.finished), "failures": failures, "stopped": outcome.is_stopped}
+    print(json.dumps(facts | {"elsewhere": len(outcome.elsewhere)}))
     if outcome.is_stopped:
         return 130
-    return 0 if all(store.cell(cell.identity).is_done for cell in cells) else 1
+    return 0 if all(cell.identity in outcome.elsewhere or store.cell(cell.identity).is_done for cell in cells) else 1
 
 
 if __name__ == "__main__":

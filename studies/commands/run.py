@@ -2,19 +2,20 @@
 
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rich.console import Console
 
 from studies.commands.pretrain import pretrain
 from studies.commands.summary import print_summary
-from studies.failures import KINDS
+from studies.failures import DIVERGED, KINDS
 from studies.opened import Opened
 from studies.plan import Plan
 from studies.progress import display, spoken
 from studies.runner import Outcome, Runner
 from studies.settings import Execution, StudySettings
+from studies.storage import open_storage
 from studies.store import ResultsError, State
 from studies.viewed import class_words
 
@@ -30,12 +31,14 @@ class Choices:
         retry: Kinds of failure to try again besides those that always are.
         has_figures: Whether figures are drawn at the end.
         gpus: A GPU for each process, as the driver counts or names them; empty: what the study says.
+        storage: URL of the database that keeps the plan; None: a journal file in the results folder.
     """
 
     workers: int
     retry: tuple[str, ...] = ()
     has_figures: bool = True
     gpus: tuple[str, ...] = ()
+    storage: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.gpus and self.workers > len(self.gpus):
@@ -55,7 +58,16 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
     """Runs a study and returns the exit code: 0 if every cell is done or diverged, 1 if not, 130 if stopped.
 
     Raises:
-        ResultsError: If the results folder cannot be used, before any work.
+        ResultsError: If the results folder or the database cannot be used, before any work.
+    """
+    return close(opened, work(opened, choices, console), choices, console)
+
+
+def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
+    """Runs the cells of a study that are not done yet, and nothing else.
+
+    Raises:
+        ResultsError: If the results folder or the database cannot be used, before any work.
     """
     opened.store.check([])
     console.print(f"study {opened.study.name}: results in {opened.store.root}", soft_wrap=True, highlight=False)
@@ -66,42 +78,63 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
     waiting = [cell.identity for cell in cells if opened.folder(cell).may_run(choices.retry)]
     done = opened.done_scalars()
     running = [identity for identity, state in opened.states().items() if state is State.RUNNING]
-    if waiting:
-        require_space(opened.store.root)
-        by_identity = {cell.identity: cell for cell in cells}
-        require_fit(opened)
-        pretrain(opened.store, [by_identity[identity] for identity in waiting], console)
-        plan = Plan(opened.store.root, opened.study.name, cells, done, waiting, running)
-        study = opened.study
-        runner = Runner(
-            opened.store,
-            plan,
-            cells,
-            opened.work,
-            choices.execution(study),
-            display(console),
-            choices.workers,
-            plugins=study.plugins,
-            folders=study.folders,
-            gpus=choices.gpus,
-        )
-        started_at = time.monotonic()
-        outcome = runner.run(waiting)
-        say(console, f"this run: {len(outcome.finished)} cells done in {spoken(time.monotonic() - started_at)}")
-    else:
-        outcome = Outcome()
+    if not waiting:
         console.print("every cell is done or has failed for good; nothing to run", highlight=False)
-    return close(opened, outcome, choices, console)
+        return Outcome()
+    require_space(opened.store.root)
+    by_identity = {cell.identity: cell for cell in cells}
+    require_fit(opened)
+    storage = open_storage(choices.storage, opened.store.root, choices.workers)
+    pretrain(opened.store, [by_identity[identity] for identity in waiting], console)
+    study = opened.study
+    shelf = opened.store.shelf if storage.database is not None else ""
+    plan = Plan(opened.store.root, study.name, cells, done, waiting, running, storage, shelf, choices.retry)
+    runner = Runner(
+        opened.store,
+        plan,
+        cells,
+        opened.work,
+        choices.execution(study),
+        display(console),
+        choices.workers,
+        plugins=study.plugins,
+        folders=study.folders,
+        gpus=choices.gpus,
+        retry=choices.retry,
+    )
+    started_at = time.monotonic()
+    outcome = runner.run(waiting)
+    say(console, f"this run: {len(outcome.finished)} cells done in {spoken(time.monotonic() - started_at)}")
+    return outcome
+
+
+def join(opened: Opened, choices: Choices, console: Console) -> int:
+    """Takes part in a study that other machines run, too; returns the exit code as :func:`run` does.
+
+    Neither records nor figures are made: whoever comes last would not know.
+
+    Raises:
+        ResultsError: If the results folder or the database cannot be used, before any work.
+    """
+    outcome = work(opened, choices, console)
+    require_room(opened, outcome)
+    counts = opened.counts()
+    elsewhere = sum(end == "done" for end in outcome.elsewhere.values())
+    say(console, f"{counts[State.DONE]} of {len(opened.cells)} cells are done here, {elsewhere} on other machines")
+    if elsewhere:
+        say(console, "next: gmixout study merge, with the results folders of all machines")
+    elif counts[State.DONE] == len(opened.cells):
+        say(console, f"next: gmixout study run {opened.arguments}, for records and figures")
+    if outcome.is_stopped:
+        return 130
+    kinds = [*(failure.kind for failure in outcome.failures.values()), *outcome.elsewhere.values()]
+    return 1 if any(kind not in ("done", DIVERGED) for kind in kinds) else 0
 
 
 def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) -> int:
     """Writes records and figures, prints the summary and what to do next; returns the exit code."""
     again = f"gmixout study run {opened.arguments}"
-    if outcome.disk_full is not None:
-        raise ResultsError(
-            f"the disk is full or read-only: {outcome.disk_full.message}; every finished cell and checkpoint is kept; "
-            f"make room under {opened.store.root} and go on with the same command"
-        )
+    require_room(opened, outcome)
     counts = opened.counts()
     if outcome.is_stopped:
         left = sum(number for state, number in counts.items() if state not in (State.DONE, State.FAILED))
@@ -114,7 +147,7 @@ def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) 
         failure = opened.folder(cell).failure()
         if failure is not None:
             say(console, f"{failure.kind}: {cell.identity} {cell.label}: {failure.message} ({KINDS[failure.kind]})")
-    broken = [cell for cell in failed if (found := opened.folder(cell).failure()) and found.kind != "diverged"]
+    broken = [cell for cell in failed if (found := opened.folder(cell).failure()) and found.kind != DIVERGED]
     if broken:
         say(console, f"{len(broken)} cells failed; after mending the cause: {again} --retry all")
     say(console, f"next: gmixout study show {opened.arguments}, or open notebooks/02_explore.ipynb on the records")
@@ -152,6 +185,19 @@ def require_fit(opened: Opened) -> None:
     classes = class_words(benchmarks.load(opened.study.benchmark).classes)
     for name in opened.study.backbones:
         backbones.blank(name, classes, device="meta")
+
+
+def require_room(opened: Opened, outcome: Outcome) -> None:
+    """Ends a run whose disk took no more.
+
+    Raises:
+        ResultsError: If that is how it ended.
+    """
+    if outcome.disk_full is not None:
+        raise ResultsError(
+            f"the disk is full or read-only: {outcome.disk_full.message}; every finished cell and checkpoint is kept; "
+            f"make room under {opened.store.root} and go on with the same command"
+        )
 
 
 def require_space(folder: Path) -> None:

@@ -2,11 +2,15 @@
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
 
 from studies.opened import open_study
+
+if TYPE_CHECKING:
+    from studies.commands.run import Choices
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -33,6 +37,13 @@ WEIGHTS = typer.Option(
     help="The folder with published weights.  [default: $GMIXOUT_WEIGHTS]",
 )
 GPUS = typer.Option("", "--gpus", metavar="0,1,…", help="GPUs to use, a worker on each.  [default: as the study says]")
+STORAGE = typer.Option(
+    None,
+    "--storage",
+    metavar="URL",
+    help="Database that keeps the plan, postgresql://user@host/name; other users can read a command line, so a "
+    "password belongs into $GMIXOUT_STORAGE.  [default: $GMIXOUT_STORAGE, or a journal file in the results folder]",
+)
 JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
 
@@ -67,6 +78,7 @@ def run(
     ),
     has_figures: bool = typer.Option(True, "--figures/--no-figures", help="Draw the figures at the end."),
     gpus: str = GPUS,
+    storage: str | None = STORAGE,
 ) -> None:
     """Run every cell of a study that is not done yet, then write records, draw figures and print the summary.
 
@@ -83,12 +95,39 @@ def run(
 
         gmixout study run my-study.yaml --results /data/my-study --retry code_error
     """
-    from studies.commands.run import Choices
     from studies.commands.run import run as run_study
 
-    named = tuple(gpus.split(",")) if gpus else ()
-    choices = Choices(workers or len(named) or _cores(), _kinds(retry), has_figures, named)
+    choices = _choices(workers, retry, has_figures, gpus, storage)
     raise typer.Exit(run_study(open_study(study, results), choices, Console()))
+
+
+@app.command()
+def work(
+    study: str = STUDY,
+    storage: str | None = STORAGE,
+    results: Path | None = RESULTS,
+    workers: int | None = WORKERS,
+    gpus: str = GPUS,
+    data: Path | None = DATA,
+    weights: Path | None = WEIGHTS,
+    retry: list[str] = typer.Option([], "--retry", help="Also try failures of this kind again."),
+) -> None:
+    """Work on a study together with other machines, whose plan is in a database. Start it on each of them.
+
+    Results go to a folder that all machines share, or to one of each machine's own, to be merged in the end.
+
+    Examples:
+
+        gmixout study work rivals --storage postgresql://lab@db.example/studies --results /shared/rivals
+
+        GMIXOUT_STORAGE=postgresql://lab:secret@db.example/studies gmixout study work rivals --gpus 0,1
+    """
+    from studies.commands.run import join
+
+    choices = _choices(workers, retry, False, gpus, storage)
+    if choices.storage is None:
+        raise typer.BadParameter("machines meet in a database: give --storage postgresql://…, or set $GMIXOUT_STORAGE")
+    raise typer.Exit(join(open_study(study, results), choices, Console()))
 
 
 @app.command()
@@ -170,6 +209,14 @@ def _cores() -> int:
     from studies.commands.doctor import cores
 
     return cores()
+
+
+def _choices(workers: int | None, retry: list[str], has_figures: bool, gpus: str, storage: str | None) -> "Choices":
+    from studies.commands.run import Choices
+    from studies.storage import storage_url
+
+    named = tuple(gpus.split(",")) if gpus else ()
+    return Choices(workers or len(named) or _cores(), _kinds(retry), has_figures, named, storage_url(storage))
 
 
 def _kinds(retry: list[str]) -> tuple[str, ...]:
