@@ -66,4 +66,7 @@ def with_split_means(rows: pd.DataFrame, records: Records, metric: str) -> pd.Da
 def places(records: Records) -> list[Records]:
     """The records of each (benchmark, backbone), in order."""
     keys = records.cells[PLACE].drop_duplicates().sort_values(PLACE)
+    if len(keys) == 1:
+        # The same object, so that what was computed from it is remembered.
+        return [records]
     return [records.where(**dict(zip(PLACE, key))) for key in keys.itertuples(index=False)]

@@ -24,6 +24,7 @@ _STYLE = """
 :root { color-scheme: light; --ink: #1c1c1c; --faint: #6a6a6a; --line: #dddddd; --ours: #0072b2; }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 60rem; padding: 1.5rem 1rem 4rem; color: var(--ink); background: #ffffff;
+  overflow-wrap: anywhere;
   font: 16px/1.5 system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
 h2 { font-size: 1.3rem; margin: 2.5rem 0 .8rem; border-bottom: 2px solid var(--line); padding-bottom: .2rem; }
@@ -40,6 +41,9 @@ figure img { width: 100%; height: auto; border: 1px solid var(--line); }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .8rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .55rem; border-bottom: 1px solid var(--line); text-align: left; white-space: nowrap; }
+.facts { width: 100%; table-layout: fixed; }
+.facts th { width: 11rem; }
+.facts th, .facts td { white-space: normal; vertical-align: top; }
 th { position: sticky; top: 0; background: #ffffff; }
 pre { overflow-x: auto; background: #f6f6f6; padding: .8rem; font-size: .8rem; }
 summary { cursor: pointer; margin: .5rem 0; }
@@ -178,9 +182,8 @@ def _provenance(records: Records, command: str) -> str:
     if command:
         facts["this page"] = command
     facts["a point's cells"] = "are in the numbers of its figure; gmixout study show CELL tells their settings"
-    rows = "".join(f"<tr><th>{_text(name)}</th><td style='white-space: normal'>{_text(value)}</td></tr>"
-                   for name, value in facts.items())  # fmt: skip
-    return f"<table>{rows}</table>"
+    rows = "".join(f"<tr><th>{_text(name)}</th><td>{_text(value)}</td></tr>" for name, value in facts.items())
+    return f'<table class="facts">{rows}</table>'
 
 
 def _table(frame: pd.DataFrame) -> str:

@@ -46,7 +46,7 @@ def test_its_numbers_are_those_of_the_records():
 def test_its_figures_are_drawn_from_the_stored_records():
     fingerprint = records.read(ROOT / "figures/levers-quick/records").fingerprint()
     drawn = sorted((ROOT / "figures/levers-quick").glob("*.csv"))
-    assert len(drawn) == 6
+    assert len(drawn) == 12
     for path in drawn:
         assert path.read_text().startswith(f"# records sha256:{fingerprint}\n")
 

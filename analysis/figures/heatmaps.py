@@ -29,7 +29,7 @@ def table(records: Records) -> pd.DataFrame:
     """
     tried = candidates(records)
     tried = core(tried[tried["method"].eq("gmixout")])
-    needs(len(tried) > 0, "GMixout cells", "run a study that sweeps levers")
+    needs(tried["setting"].nunique() > 1, "GMixout cells at several settings", "run a study that sweeps levers")
     tried = with_shared_runs(tried.drop_duplicates("setting"))
     cells = lever_cells(records, rates="common").query("not is_shared")
     groups = with_split_means(cells, records, "calibration_error").groupby("setting")

@@ -103,7 +103,7 @@ def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], No
     for name in names if not found else ():
         yield Redrawn(name, name, None, "the records hold no cell; run a study")
     for benchmark, backbone in found:
-        here = records.where(benchmark=benchmark, backbone=backbone)
+        here = records.where(benchmark=benchmark, backbone=backbone) if len(found) > 1 else records
         for name in names:
             full_name = name if len(found) == 1 else f"{name}.{benchmark}.{backbone}"
             if progress:
