@@ -14,8 +14,10 @@ from studies.failures import Diverged
 from studies.methods import Member, Method
 from studies.methods.wise import interpolate
 from studies.outputs import Logits, Outputs
+from studies.paths import ANCHOR, PRETRAINED, REPORTED
 from studies.recipe import robust_accuracy
 from studies.settings import CellSettings
+from studies.surface import averaged, geometry_rows, path_rows
 
 ATTACK_SEED = 0
 """Of the attack's random starts: the same for every model."""
@@ -53,7 +55,17 @@ def answer(
     # A merged model is a plain module: what is evaluated is what anyone would load.
     found = asked.weights(pretrained, reported)
     steps = tuple(member.step for member in kept)
-    return dataclasses.replace(found, members=tuple(members), member_steps=steps, fresh=tuple(fresh))
+    found = dataclasses.replace(found, members=tuple(members), member_steps=steps, fresh=tuple(fresh))
+    if cell.evaluation.surface is None:
+        return found
+    held = [_weights(method, member) for member in kept]
+    named = {PRETRAINED: pretrained.state_dict(), REPORTED: reported}
+    anchor = method.anchor_weights()
+    if anchor is not None:
+        named[ANCHOR] = anchor
+    walked = path_rows(cell.evaluation.surface, benchmark, pretrained, held, named, after_batch, device)
+    average = asked.average(pretrained, held) if len(held) >= 2 else {}
+    return dataclasses.replace(found, average=average, surface=(*walked, *geometry_rows(held, named)))
 
 
 class Questions:
@@ -82,6 +94,16 @@ class Questions:
         """
         with member.weights():
             return self._logits(model, self.plain)
+
+    def average(self, pretrained: nn.Module, members: list[dict[str, Tensor]]) -> Logits:
+        """What the model of the members' mean weights answers on all splits but the corrupted ones.
+
+        Raises:
+            Diverged: If its logits are not finite.
+        """
+        merged = copy.deepcopy(pretrained)
+        merged.load_state_dict(averaged(members))
+        return self._logits(merged, self.plain)
 
     def weights(self, pretrained: nn.Module, reported: dict[str, Tensor]) -> Outputs:
         """What the model with these weights answers everywhere, with its WiSE-FT curve and its robust accuracy.
@@ -131,6 +153,11 @@ class Questions:
     def _answers(self, model: nn.Module, split: str) -> Answers:
         images, readout = self._benchmark.load(split).images, self._benchmark.readout(split)
         return answers(model, images, self._device, self._after_batch, readout)
+
+
+def _weights(method: Method, member: Member) -> dict[str, Tensor]:
+    with member.weights():
+        return method.held_weights()
 
 
 def distances(pretrained: dict[str, Tensor], reported: dict[str, Tensor]) -> dict[str, float]:

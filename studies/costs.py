@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from studies.benchmarks.benchmark import Benchmark
+from studies.paths import paths
 from studies.settings import CellSettings, traits_of
 
 
@@ -75,6 +76,8 @@ def work_of(cell: CellSettings, sizes: Mapping[str, int]) -> Work:
         # A step of the attack is a forward and a backward pass: about three images' worth.
         attacked = min(evaluation.attack.examples, sizes["id_test"])
         images += 3 * attacked * evaluation.attack.steps * evaluation.attack.restarts * len(evaluation.attack.losses)
+    if evaluation.surface is not None:
+        images += _surface_images(cell, sizes, plain)
     if cell.sources:
         # Soups are chosen on ID validation; an ensemble's answers are its runs' own.
         has_weights = traits_of(cell.method).has_weights
@@ -85,6 +88,16 @@ def work_of(cell: CellSettings, sizes: Mapping[str, int]) -> Work:
     recipe = cell.training.recipe if cell.training is not None else None
     passes = 1 + recipe.adversarial_steps if recipe is not None and recipe.adversarial_epsilon > 0 else 1
     return Work(cell.steps, 0 if math.isinf(period) else int(cell.steps / period), images, validations, passes)
+
+
+def _surface_images(cell: CellSettings, sizes: Mapping[str, int], plain: int) -> int:
+    surface, members = cell.evaluation.surface, cell.evaluation.members
+    assert surface is not None
+    has_anchor = traits_of(cell.method).has_levers
+    seen = [size for name, size in sizes.items() if name == "id_test" or name.startswith("ood/")]
+    inner = len(paths(members, has_anchor)) * len(surface.inner_alphas)
+    ends = members + 2 + has_anchor
+    return (inner + ends) * sum(min(size, surface.examples) for size in seen) + (plain if members else 0)
 
 
 def seconds(work: Work, listed_as: str, rates: Rates = Rates()) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,8 @@ class Outputs:
         member_steps: Optimiser steps at which each member was the run's; empty where they are other runs.
         fresh: Logits of sub-networks of masks drawn anew.
         wise: Logits of the WiSE-FT models by alpha.
+        average: Logits of the model whose weights are the members' mean; empty unless the surface is asked for.
+        surface: Rows of ``metrics`` about the surface between the models, without the cell.
         numbers: Numbers that belong to the weights, not to a split.
         robust: Robust accuracy of the reported model on the first images of ``id_test``, and how many; or None.
     """
@@ -36,5 +39,7 @@ class Outputs:
     member_steps: tuple[int, ...] = ()
     fresh: tuple[Logits, ...] = ()
     wise: Mapping[float, Logits] = field(default_factory=dict)
+    average: Logits = field(default_factory=dict)
+    surface: tuple[Mapping[str, Any], ...] = ()
     numbers: Mapping[str, float] = field(default_factory=dict)
     robust: tuple[float, int] | None = None

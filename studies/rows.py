@@ -33,6 +33,8 @@ def metric_rows(outputs: Outputs) -> Iterator[Row]:
         yield from _model_rows({"weights": "member", "member": number}, logits, outputs)
     for number, step in enumerate(outputs.member_steps):
         yield {"weights": "member", "member": number, "metric": "step", "value": float(step)}
+    yield from _model_rows({"weights": "weight_average"}, outputs.average, outputs)
+    yield from (dict(row) for row in outputs.surface)
     if len(outputs.members) >= 2:
         yield from _ensemble_rows("members", "ensemble", outputs.members, outputs)
         yield from _log_ensemble_rows(outputs)

@@ -11,7 +11,15 @@ from types import MappingProxyType
 SCHEMA_VERSION = 2
 
 STATUSES = ("done", "diverged", "failed")
-WEIGHTS = ("reported", "wise", "member", "members", "ensemble", "log_ensemble", "fresh_members", "fresh_ensemble")
+PATHS = (
+    "path_members", "path_first_last", "path_member_reported", "path_pretrained_reported", "path_pretrained_anchor",
+    "path_anchor_reported",
+)  # fmt: skip
+"""Straight lines between two models of a run; alpha is the weight of the second."""
+WEIGHTS = (
+    "reported", "wise", "member", "members", "ensemble", "log_ensemble", "weight_average", "fresh_members",
+    "fresh_ensemble", *PATHS,
+)  # fmt: skip
 MEMBER_KINDS = ("visited", "trajectory", "runs", "none")
 SPLIT_PATTERN = re.compile(r"(|train|id_val|id_test|ood/[^/]+|corruption/[^/]+/[1-5])")
 
@@ -127,13 +135,19 @@ METRIC_COLUMNS: Mapping[str, Column] = MappingProxyType(
         "weights": Column(
             "text",
             "which weights: reported, wise, member, members (pairwise), ensemble (mean of probabilities), log_ensemble "
-            "(mean of log-probabilities); fresh_members (pairwise) and "
+            "(mean of log-probabilities), weight_average (of the members); path_members (from one member to the next), "
+            "path_first_last, path_<start>_<end>: models between two others; fresh_members (pairwise) and "
             "fresh_ensemble, of sub-networks of freshly drawn masks",
         ),
         "alpha": Column(
-            "real", "WiSE-FT coefficient on the fine-tuned side, [0, 1]; null unless wise", True, float("nan")
+            "real",
+            "WiSE-FT coefficient on the fine-tuned side, or a path's on its end, [0, 1]; null unless wise or on a path",
+            True,
+            float("nan"),
         ),
-        "member": Column("whole", "index of the member; -1 unless weights is member", default=-1),
+        "member": Column(
+            "whole", "index of the member, or of the one a path starts from; -1 where there is none", default=-1
+        ),
         "split": Column("text", "split name, empty if the metric belongs to the weights", default=""),
         "metric": Column(
             "text",

@@ -56,6 +56,9 @@ class _Adapter(Plain):
             put(frozen, own)
 
     def reported_weights(self) -> dict[str, Tensor]:
+        return self.held_weights()
+
+    def held_weights(self) -> dict[str, Tensor]:
         merged = copy.deepcopy(self._peft).merge_and_unload()
         return {name: tensor.detach().clone() for name, tensor in merged.state_dict().items()}
 

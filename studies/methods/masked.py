@@ -44,14 +44,23 @@ class Masked(Method):
     def after_step(self, optimizer: Optimizer) -> None:
         self.method.step(optimizer)
         if not self._has_episodes and self.method.steps in self._member_steps:
-            self._snapshots[self.method.steps] = self._plain_weights()
+            self._snapshots[self.method.steps] = self.held_weights()
 
     def reported(self) -> AbstractContextManager[object]:
         return self.method.reported()
 
-    def reported_weights(self) -> dict[str, Tensor]:
-        with self.method.reported():
-            return self._plain_weights()
+    @torch.no_grad()
+    def held_weights(self) -> dict[str, Tensor]:
+        # By attribute: while the method is attached a masked weight's own name is a property that computes it.
+        found = {}
+        for name in self._names:
+            owner, _, attribute = name.rpartition(".")
+            found[name] = getattr(self.model.get_submodule(owner), attribute).detach().clone()
+        return found
+
+    def anchor_weights(self) -> dict[str, Tensor]:
+        anchors = {form.name: form.anchor_weight() for form in self.method.forms}
+        return self.held_weights() | {name: anchor.detach().clone() for name, anchor in anchors.items()}
 
     def members(self) -> list[Member]:
         if not self._has_episodes:
@@ -84,15 +93,6 @@ class Masked(Method):
 
     def merge(self) -> nn.Module:
         return self.method.merge()
-
-    @torch.no_grad()
-    def _plain_weights(self) -> dict[str, Tensor]:
-        # By attribute: while the method is attached a masked weight's own name is a property that computes it.
-        found = {}
-        for name in self._names:
-            owner, _, attribute = name.rpartition(".")
-            found[name] = getattr(self.model.get_submodule(owner), attribute).detach().clone()
-        return found
 
     @contextmanager
     def _holding(self, weights: dict[str, Tensor]) -> Iterator[None]:

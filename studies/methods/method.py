@@ -118,7 +118,15 @@ class Method(ABC):
     def reported_weights(self) -> dict[str, Tensor]:
         """A copy of the reported weights and the buffers, under the names of the model before it was attached to."""
         with self.reported():
-            return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+            return self.held_weights()
+
+    def held_weights(self) -> dict[str, Tensor]:
+        """A copy of what the model computes with now, a member's weights within its context; names as before."""
+        return {name: tensor.detach().clone() for name, tensor in self.model.state_dict().items()}
+
+    def anchor_weights(self) -> dict[str, Tensor] | None:
+        """A copy of the weights that masked-out entries are held at, everything else as it is now; None without."""
+        return None
 
     def members(self) -> list[Member]:
         """Models out of the run so far, evenly spaced over it, oldest first."""

@@ -19,6 +19,7 @@ _LATER: dict[str, Any] = {
     "training.recipe.flip": 0.0,
     "training.layer_decay": 1.0,
     "training.batch_norm": "batch",
+    "evaluation.surface": None,
 }
 """Settings that came later, dotted where they are nested, and the value that all earlier cells had."""
 

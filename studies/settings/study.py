@@ -249,11 +249,20 @@ class StudySettings(BaseModel):
             silent["fresh_members"] = 0
         if not block.traits.has_weights:
             silent["attack"] = None
+        if not block.traits.trains:
+            silent["surface"] = None
         return self.evaluation.model_copy(update=silent)
 
     def _ingredients(self, pool: Pool, common: dict[str, Any], seed: int) -> Iterator[CellSettings]:
         evaluation = self.evaluation.model_copy(
-            update={"members": 0, "fresh_members": 0, "wise_alphas": (), "attack": None, "keep_weights": True}
+            update={
+                "members": 0,
+                "fresh_members": 0,
+                "wise_alphas": (),
+                "attack": None,
+                "surface": None,
+                "keep_weights": True,
+            }
         )
         runs = pool.runs(seed, self.training.schedule_settings(), self.training.learning_rates)
         for own_seed, learning_rate, schedule in runs:

@@ -7,6 +7,7 @@ from pydantic.fields import FieldInfo
 
 from studies.settings.attack import Attack
 from studies.settings.recipe import Recipe
+from studies.settings.surface import Surface
 
 LearningRate = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -120,6 +121,9 @@ class Evaluation(BaseModel):
     )
     attack: Attack | None = Field(default=None, description="PGD on ID test images, for robust accuracy; or null.")
     keep_weights: bool = Field(default=False, description="Whether the reported weights are kept as a file.")
+    surface: Surface | None = Field(
+        default=None, description="Barriers, distances and angles between the models of a trained run; or null."
+    )
 
     @field_validator("attack")
     @classmethod
