@@ -51,7 +51,8 @@ def path_rows(
         Rows of ``metrics`` without the cell: at a point ``alpha`` is the weight of the path's end; barriers have none.
     """
     probe = _Probe(settings, benchmark, model, after_batch, device)
-    stations: dict[str | int, Weights] = {**dict(enumerate(members)), **named}
+    stations: dict[str | int, Weights] = dict(enumerate(members))
+    stations.update(named.items())
     ends = {name: probe(weights) for name, weights in stations.items()}
     alphas = (0.0, *settings.inner_alphas, 1.0)
     for path in paths(len(members), ANCHOR in named):
