@@ -1,5 +1,6 @@
 """How long a cell takes: its steps, episodes and images, and the rates that turn them into seconds."""
 
+import dataclasses
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -43,6 +44,20 @@ class Rates:
     episode_s: Mapping[str, float] = field(default_factory=dict)
     image_s: float = 1 / 5750
     cell_s: float = 0.5
+
+    def reading(self, read_s: float, batch_sizes: Mapping[str, int]) -> "Rates":
+        """The same where images must be read, which goes on beside computing: the slower of the two counts.
+
+        Args:
+            read_s: Seconds that reading an image takes.
+            batch_sizes: Images a step, by method.
+
+        Example:
+            >>> Rates({"full": 0.5}).reading(0.01, {"full": 128}).step_s
+            {'full': 1.28}
+        """
+        steps = {name: max(step_s, read_s * batch_sizes[name]) for name, step_s in self.step_s.items()}
+        return dataclasses.replace(self, step_s=steps, image_s=max(self.image_s, read_s))
 
 
 def split_names(benchmark: Benchmark) -> list[str]:

@@ -1,113 +1,105 @@
-"""A short calibration: a few real steps of each method on this machine, and from them a study's duration."""
+"""From a short calibration a study's demands: hours, memory and disk of every cell that is yet to run."""
 
-import copy
-import math
-import time
-from collections.abc import Iterable, Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import torch
-from torch import nn
+from studies.calibration import Calibration, Need, calibrate
+from studies.costs import seconds, work_of
+from studies.disk import answer_bytes, cell_bytes
+from studies.engine import PLAIN, Engine
+from studies.settings import CellSettings
+from studies.sizes import Sizes
 
-from studies import backbones, benchmarks
-from studies.costs import Rates, seconds, split_sizes, work_of
-from studies.evaluate import logits
-from studies.methods import attach
-from studies.settings import CellSettings, traits_of
-from studies.train import Examples, deterministic, train
-from studies.viewed import Viewed, class_words
+PROCESS_BYTES = 700 * 10**6
+"""What a worker takes before it has done anything: Python, torch and the libraries around them."""
 
-STEPS = 8
-IMAGES = 500
+GPU_BYTES = 600 * 10**6
+"""What CUDA takes of a GPU's memory for itself, with the libraries' work space."""
+
+SLACK = 1.1
+"""Memory is given out in pieces, and pieces do not fit exactly."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """How long cells take.
+    """What cells take.
 
     Attributes:
-        seconds: Seconds on one core, by identity.
-        wall_s: Seconds of all of them on so many workers.
+        seconds: Seconds on one worker, by identity.
         workers: Number of workers.
+        device: Where training was measured.
+        device_bytes: Bytes on the device at the worst moment, by identity.
+        host_bytes: Bytes of the machine's memory at the worst moment, by identity.
+        disk_bytes: Bytes on the disk in the end, by identity.
+        checkpoint_bytes: Bytes of a running cell's checkpoint, by identity.
+        needs: What the methods need on the device, by the methods' names in tables and by backbone.
+        too_large: Methods of which one step ran out of memory here, by name: what torch said.
     """
 
     seconds: Mapping[str, float]
-    wall_s: float
     workers: int
+    device: str
+    device_bytes: Mapping[str, int]
+    host_bytes: Mapping[str, int]
+    disk_bytes: Mapping[str, int]
+    checkpoint_bytes: Mapping[str, int]
+    needs: Mapping[tuple[str, str], Need]
+    too_large: Mapping[str, str]
+
+    @property
+    def wall_s(self) -> float:
+        """Seconds of all of them on so many workers."""
+        return sum(self.seconds.values()) / self.workers
 
 
-def forecast(cells: Sequence[CellSettings], workers: int) -> Forecast:
-    """Times a few steps of each method that the cells use, and adds up.
+def forecast(
+    cells: Sequence[CellSettings],
+    workers: int,
+    sizes: Sizes,
+    device: str = "cpu",
+    engine: Engine = PLAIN,
+    read_s: float = 0.0,
+    runs_on: str | None = None,
+) -> Forecast:
+    """Calibrates every backbone on this machine, and adds up.
 
-    The pretrained weights do not matter for time, so none are needed; the pretraining's own time is not counted.
+    Pretrained weights do not matter for any of it, so none are needed; the pretraining's own time is not counted.
 
     Args:
         cells: Cells that are yet to run.
         workers: Processes that share them, one thread each.
+        sizes: The benchmark's.
+        device: Where to measure.
+        engine: How a training step is carried out.
+        read_s: Seconds that reading an image takes; it goes on while the last batch is computed.
+        runs_on: Where cells will run; by default where it is measured.
     """
-    rates: dict[str, Rates] = {}
-    found: dict[str, float] = {}
+    has_gpu = (runs_on or device) == "cuda"
+    found: dict[str, Calibration] = {}
+    for name in {cell.backbone for cell in cells}:
+        own = [cell for cell in cells if cell.backbone == name]
+        found[name] = calibrate(own, sizes.classes, device, engine)
+    taken: dict[str, float] = {}
+    memory: dict[str, int] = {}
+    host: dict[str, int] = {}
+    disk: dict[str, int] = {}
+    checkpoints: dict[str, int] = {}
+    batch_sizes = {cell.listed_as: cell.training.batch_size for cell in cells if cell.training is not None}
     for cell in cells:
-        if cell.backbone not in rates:
-            rates[cell.backbone] = calibrate([other for other in cells if other.backbone == cell.backbone])
-        sizes = split_sizes(benchmarks.load(cell.benchmark))
-        found[cell.identity] = seconds(work_of(cell, sizes), cell.listed_as, rates[cell.backbone])
-    return Forecast(found, sum(found.values()) / workers, workers)
-
-
-def calibrate(cells: Iterable[CellSettings]) -> Rates:
-    """Measures the rates of one backbone's cells; takes a few seconds.
-
-    Args:
-        cells: Cells of one backbone and benchmark.
-    """
-    cells = list(cells)
-    step_s: dict[str, float] = {}
-    episode_s: dict[str, float] = {}
-    with deterministic(0), torch.random.fork_rng(devices=[]):
-        benchmark = Viewed(benchmarks.load(cells[0].benchmark), backbones.view_of(cells[0].backbone))
-        needs_text = any(traits_of(cell.method).needs_text for cell in cells)
-        fresh = backbones.blank(cells[0].backbone, class_words(benchmark.classes), keep_text=needs_text)
-        split = benchmark.load("train")
-        training = Examples(split.images, split.labels)
-        for name in sorted({cell.listed_as for cell in cells if cell.training is not None}):
-            own = [cell for cell in cells if cell.listed_as == name and cell.training is not None]
-            rare = max(own, key=_period)
-            often = min(own, key=_period)
-            step_s[name] = _step_s(fresh, rare, training)
-            each_s = 0.0
-            if math.isfinite(_period(often)):
-                each_s = (_step_s(fresh, often, training) - step_s[name]) * _period(often)
-            # Of two noisy numbers the difference may come out negative.
-            episode_s[name] = max(0.0, each_s)
-        some = benchmark.load("id_test").images[:IMAGES]
-        logits(fresh, some[:50])
-        started_at = time.process_time()
-        logits(fresh, some)
-        image_s = (time.process_time() - started_at) / len(some)
-    return Rates(step_s, episode_s, image_s)
-
-
-def _period(cell: CellSettings) -> float:
-    return float(cell.levers.get("resample_every") or math.inf)
-
-
-def _step_s(fresh: nn.Module, cell: CellSettings, training: Examples) -> float:
-    assert cell.training is not None
-    # Whole episodes, if short, so that each timed step carries its share of the resampling.
-    steps = max(STEPS, int(_period(cell))) if _period(cell) <= 4 * STEPS else STEPS
-    schedule = cell.training.model_copy(update={"steps": 2 + steps, "validate_every": None, "warmup_steps": 0})
-    model = copy.deepcopy(fresh)
-    times: list[float] = []
-    method = attach(model, cell.model_copy(update={"training": schedule}))
-    train(
-        model,
-        method,
-        training,
-        training,
-        schedule.model_copy(update={"checkpoint_selection": "last"}),
-        1e-6,
-        cell.seed,
-        after_step=lambda step: times.append(time.process_time()),
-    )
-    return (times[-1] - times[1]) / steps
+        here = found[cell.backbone]
+        rates = here.rates.reading(read_s, batch_sizes)
+        taken[cell.identity] = seconds(work_of(cell, sizes.images), cell.listed_as, rates)
+        need = here.needs.get(cell.listed_as)
+        # Nothing trains: the pretrained model, a copy, and the one it is interpolated to.
+        most = need.most if need is not None else 4 * here.weights
+        memory[cell.identity] = int(SLACK * most) + (GPU_BYTES if has_gpu else 0)
+        # All answers wait in memory to be written, once more as the file's bytes.
+        waiting = 2 * answer_bytes(cell, sizes) + len(cell.sources) * here.weights + sizes.held_bytes
+        host[cell.identity] = PROCESS_BYTES + waiting + (2 * here.weights if has_gpu else memory[cell.identity])
+        disk[cell.identity] = cell_bytes(cell, sizes, here.weights)
+        checkpoints[cell.identity] = need.fixed if need is not None else 0
+    needs = {(backbone, name): need for backbone, one in found.items() for name, need in one.needs.items()}
+    too_large = {name: why for one in found.values() for name, why in one.too_large.items()}
+    return Forecast(taken, workers, device, memory, host, disk, checkpoints, needs, too_large)

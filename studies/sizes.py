@@ -9,7 +9,6 @@ from studies.benchmarks import FACTS, Benchmark, DataError
 from studies.benchmarks.benchmark import CORRUPTION
 from studies.benchmarks.corruptions import CORRUPTIONS, SEVERITIES
 from studies.benchmarks.facts import TOGETHER, Facts
-from studies.benchmarks.files import FileBenchmark
 from studies.costs import split_sizes
 
 PLACEHOLDER = "0" * 64
@@ -65,8 +64,7 @@ def sizes_of(benchmark: Benchmark) -> Sizes:
         split: len(benchmark.classes) if readout is None else len(readout.columns)
         for split, readout in readouts.items()
     }
-    manifest = benchmark.fresh_manifest() if isinstance(benchmark, FileBenchmark) else benchmark.manifest
-    return Sizes(benchmark.name, manifest, images, columns, benchmark.classes, (), benchmark.image_side)
+    return Sizes(benchmark.name, benchmark.manifest, images, columns, benchmark.classes, (), benchmark.image_side)
 
 
 def published_sizes(name: str) -> Sizes:

@@ -71,6 +71,11 @@ def fetch_command(published: Published) -> str:
     return f"hf download {published.repository} {published.files[0]} --local-dir ${FOLDER}/{place}"
 
 
+def missing(name: str, published: Published) -> str:
+    """What to say of weights that are not on this machine: which file, its place, and the command that gets it."""
+    return _message(name, published, "it is not on this machine")
+
+
 def _within(folder: Path, published: Published) -> Path | None:
     places = [place / file for place in (folder / published.folder, folder) for file in published.files]
     # Files of one name come from many repositories, so the shared folder itself is not searched.

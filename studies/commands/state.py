@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from studies.benchmarks import load
 from studies.commands.failed import failures, print_failures
 from studies.lease import STALE_AFTER_S, holder, silence_s
 from studies.opened import Opened
@@ -25,8 +26,12 @@ def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_fore
     found = None
     if has_forecast and left and find_spec("torch") is not None:
         from studies.forecast import forecast
+        from studies.readiness import wrong_device
+        from studies.sizes import sizes_of
 
-        found = forecast(left, workers)
+        study = opened.study
+        device = "cpu" if wrong_device(study) else study.execution.device
+        found = forecast(left, workers, sizes_of(load(study.benchmark)), device, study.execution.engine())
     facts = {
         "study": opened.study.name,
         "results": str(opened.store.root),
@@ -51,7 +56,9 @@ def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_fore
         console.print(line, highlight=False, soft_wrap=True)
     if found is not None:
         console.print(
-            f"forecast: {spoken(found.wall_s)} on {workers} workers, pretraining not counted", highlight=False
+            f"forecast: {spoken(found.wall_s)} on {workers} workers ({found.device}), pretraining not counted",
+            highlight=False,
+            soft_wrap=True,
         )
     elif left:
         console.print("no forecast: it needs torch, to time a few steps", highlight=False)

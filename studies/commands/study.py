@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import typer
 from rich.console import Console
 
-from studies.opened import open_study
+from studies.opened import Opened, open_study
 
 if TYPE_CHECKING:
     from studies.commands.run import Choices
@@ -21,7 +21,9 @@ app = typer.Typer(
 
 STUDY = typer.Argument(..., metavar="STUDY", help="Name of a preset, or path of a YAML file.")
 RESULTS = typer.Option(None, "--results", help="Results folder.  [default: results/<name of the study>]")
-WORKERS = typer.Option(None, "--workers", min=1, help="Worker processes, one thread each.  [default: every core]")
+WORKERS = typer.Option(
+    None, "--workers", min=1, help="Worker processes, one thread each.  [default: every core; on a GPU 1]"
+)
 DATA = typer.Option(
     None,
     "--data",
@@ -63,7 +65,8 @@ def plan(
     """
     from studies.commands import state
 
-    state.plan(open_study(study, results), workers or _cores(), Console(), is_json, has_forecast)
+    opened = open_study(study, results)
+    state.plan(opened, workers or _workers(opened), Console(), is_json, has_forecast)
 
 
 @app.command()
@@ -79,6 +82,9 @@ def run(
     has_figures: bool = typer.Option(True, "--figures/--no-figures", help="Draw the figures at the end."),
     gpus: str = GPUS,
     storage: str | None = STORAGE,
+    is_dry: bool = typer.Option(
+        False, "--dry-run", help="Start nothing: check data, weights, memory and disk, and forecast the hours."
+    ),
 ) -> None:
     """Run every cell of a study that is not done yet, then write records, draw figures and print the summary.
 
@@ -94,11 +100,18 @@ def run(
         gmixout study run levers-full --gpus 0,1
 
         gmixout study run my-study.yaml --results /data/my-study --retry code_error
+
+        gmixout study run imagenet --data /data --weights /weights --dry-run
     """
+    opened = open_study(study, results)
+    choices = _choices(opened, workers, retry, has_figures, gpus, storage)
+    if is_dry:
+        from studies.commands.dry_run import dry_run
+
+        raise typer.Exit(dry_run(opened, choices.workers, Console(), max(1, len(choices.gpus))))
     from studies.commands.run import run as run_study
 
-    choices = _choices(workers, retry, has_figures, gpus, storage)
-    raise typer.Exit(run_study(open_study(study, results), choices, Console()))
+    raise typer.Exit(run_study(opened, choices, Console()))
 
 
 @app.command()
@@ -124,10 +137,11 @@ def work(
     """
     from studies.commands.run import join
 
-    choices = _choices(workers, retry, False, gpus, storage)
+    opened = open_study(study, results)
+    choices = _choices(opened, workers, retry, False, gpus, storage)
     if choices.storage is None:
         raise typer.BadParameter("machines meet in a database: give --storage postgresql://…, or set $GMIXOUT_STORAGE")
-    raise typer.Exit(join(open_study(study, results), choices, Console()))
+    raise typer.Exit(join(opened, choices, Console()))
 
 
 @app.command()
@@ -205,18 +219,21 @@ def use_folder(variable: str, folder: Path | None) -> Path | None:
     return folder
 
 
-def _cores() -> int:
+def _workers(opened: Opened) -> int:
     from studies.commands.doctor import cores
 
-    return cores()
+    # Workers would share the GPU's memory, and its time as well as one of them fills it.
+    return 1 if opened.study.execution.device == "cuda" else cores()
 
 
-def _choices(workers: int | None, retry: list[str], has_figures: bool, gpus: str, storage: str | None) -> "Choices":
+def _choices(
+    opened: Opened, workers: int | None, retry: list[str], has_figures: bool, gpus: str, storage: str | None
+) -> "Choices":
     from studies.commands.run import Choices
     from studies.storage import storage_url
 
     named = tuple(gpus.split(",")) if gpus else ()
-    return Choices(workers or len(named) or _cores(), _kinds(retry), has_figures, named, storage_url(storage))
+    return Choices(workers or len(named) or _workers(opened), _kinds(retry), has_figures, named, storage_url(storage))
 
 
 def _kinds(retry: list[str]) -> tuple[str, ...]:

@@ -1,0 +1,416 @@
+"""A few steps of each kind of method on this machine: what a step takes of time and of memory, at its batch size."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from studies import backbones
+from studies.checkpoint import stored_floats
+from studies.costs import Rates
+from studies.engine import PLAIN, Engine
+from studies.evaluate import BATCH_SIZE, logits, to_input
+from studies.methods import Method, attach
+from studies.saved import Saved
+from studies.settings import CellSettings, traits_of
+from studies.train import Examples, deterministic, train
+from studies.viewed import class_words
+
+STEPS = 8
+"""Steps that are timed where whole batches are quick; the first two are not."""
+
+WHOLE_S = 1.0
+"""Ten steps of a whole batch that take no longer than this are taken; else a step on one image stands for it."""
+
+LONG_S = 0.1
+"""A step of small batches takes at least so long, where the batch is large enough: less would time the clock."""
+
+
+@dataclass(frozen=True)
+class Need:
+    """Bytes that a method needs on the device.
+
+    Attributes:
+        fixed: While training, whatever the batch: pretrained and own weights, gradients, the optimiser's state,
+            averages, snapshots.
+        image: For every image that goes through the model at once: what is kept for the backward pass, and the image.
+        part: Images that go through it at once.
+        evaluating: While evaluating: the model with what its method keeps, and the copies that are reported, merged and
+            interpolated; a batch of images on its way forward.
+    """
+
+    fixed: int
+    image: int
+    part: int
+    evaluating: int
+
+    @property
+    def training(self) -> int:
+        """While training."""
+        return self.fixed + self.image * self.part
+
+    @property
+    def most(self) -> int:
+        """At the worst moment."""
+        return max(self.training, self.evaluating)
+
+    def largest_part(self, limit: int) -> int:
+        """The most images at once with which training stays within so many bytes; 0 if one is too many."""
+        return max(0, min(self.part, (limit - self.fixed) // max(1, self.image)))
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What was measured of one backbone.
+
+    Attributes:
+        rates: Seconds of steps, masks and images.
+        needs: Bytes, by method as tables name it.
+        weights: Bytes of the network's weights.
+        too_large: Methods of which a step at its batch size ran out of memory: what torch said.
+    """
+
+    rates: Rates
+    needs: Mapping[str, Need] = field(default_factory=dict)
+    weights: int = 0
+    too_large: Mapping[str, str] = field(default_factory=dict)
+
+
+def calibrate(
+    cells: Sequence[CellSettings], classes: Sequence[str], device: str = "cpu", engine: Engine = PLAIN
+) -> Calibration:
+    """Measures one backbone's cells; fresh weights and random images serve as well as real ones.
+
+    Where ten steps of a whole batch are quick they are timed. Else every kind of method takes a step on one image,
+    which shows what it does for weights, and the bare network's cost of an image is added for each of the batch. Where
+    images of a batch depend on each other, steps of two small batches are extended along a straight line.
+
+    Args:
+        cells: Cells of one backbone.
+        classes: Names of the benchmark's classes.
+        device: Where to measure.
+        engine: How a training step is carried out.
+    """
+    trained = [cell for cell in cells if cell.training is not None]
+    with deterministic(0, device), torch.random.fork_rng(devices=[]):
+        bench = _Bench(cells[0].backbone, class_words(tuple(classes)), device, engine)
+        step_s: dict[str, float] = {}
+        episode_s: dict[str, float] = {}
+        needs: dict[str, Need] = {}
+        too_large: dict[str, str] = {}
+        known: dict[Hashable, _Measured] = {}
+        for name in sorted({cell.listed_as for cell in trained}):
+            own = [cell for cell in trained if cell.listed_as == name]
+            rare, often = max(own, key=_period), min(own, key=_period)
+            kind = _kind(rare, is_whole=bench.is_quick(rare))
+            try:
+                if kind not in known:
+                    known[kind] = bench.measure(rare, often)
+            except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+                too_large[name] = str(error).splitlines()[0]
+                continue
+            found = known[kind]
+            step_s[name], episode_s[name] = found.step_s, found.episode_s
+            needs[name] = max((found.need(cell) for cell in own), key=lambda need: need.most)
+    return Calibration(Rates(step_s, episode_s, bench.image_s), needs, bench.weights, too_large)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What was measured of one kind of method; :meth:`need` adds what a cell keeps for its evaluation."""
+
+    step_s: float
+    episode_s: float
+    held: int
+    gradients: int
+    trained: int
+    image: int
+    part: int
+    kept: int
+    weights: int
+    forward: int
+    is_masked: bool
+
+    def need(self, cell: CellSettings) -> Need:
+        """The bytes of a cell."""
+        assert cell.training is not None
+        members = cell.evaluation.members
+        snapshot = self.trained
+        if self.is_masked:
+            # Of visited sub-networks twice as many are remembered, by what they trained; else whole models are.
+            snapshot = 2 * self.trained if _period(cell) < cell.steps else self.weights
+        best = self.weights if cell.training.checkpoint_selection == "best_id_val" else 0
+        # The pretrained model is there all the time.
+        always = self.weights + self.held + self.gradients + members * snapshot + best
+        # While a model is evaluated, its optimiser is gone; the reported weights, the merged model and one point
+        # between it and the pretrained one have come.
+        evaluating = always - 2 * self.trained + 3 * self.weights + self.forward
+        return Need(always + self.kept, self.image, self.part, evaluating)
+
+
+class _Bench:
+    """Fresh networks of one backbone, and how long a plain step of them takes.
+
+    Attributes:
+        image_s: Seconds to evaluate an image.
+        weights: Bytes of the network's weights.
+    """
+
+    def __init__(self, backbone: str, classes: tuple[str, ...], device: str, engine: Engine) -> None:
+        self._backbone, self._classes, self._device, self._engine = backbone, classes, device, engine
+        self._fresh = {False: self._blank(False)}
+        self.weights = _bytes(self._fresh[False])
+        self._side = backbones.view_of(backbone).crop
+        self._clock: Callable[[], float] = time.process_time if device == "cpu" else time.perf_counter
+        self._plain = self._grown()
+        self._has_batch_norm = any(isinstance(part, _BatchNorm) for part in self._fresh[False].modules())
+        few = min(BATCH_SIZE, 2 * self._plain.images)
+        some = self._random(few).images
+        started_at = self._now()
+        logits(self._fresh[False], some, device)
+        self.image_s = (self._now() - started_at) / few
+
+    def is_quick(self, cell: CellSettings) -> bool:
+        """Whether ten steps of the cell's whole batch are."""
+        assert cell.training is not None
+        return self._plain.image_s * cell.training.batch_size * (STEPS + 2) <= WHOLE_S
+
+    def measure(self, rare: CellSettings, often: CellSettings) -> _Measured:
+        """Measures a method by two of its cells: that with the longest episodes and that with the shortest."""
+        assert rare.training is not None
+        batch_size = rare.training.batch_size
+        part = -(-batch_size // self._engine.parts(batch_size))
+        weights = _bytes(self._fresh_of(rare))
+        # Layer by layer a few tensors of a batch live at once: the largest, four times, is more than they take.
+        forward = 4 * BATCH_SIZE * self._plain.largest
+        pixels = 2 * 4 * 3 * self._side**2
+        each_s, is_masked = 0.0, bool(rare.levers)
+        if self.is_quick(rare):
+            ran = self._run(rare, batch_size, _whole_steps(rare))
+            if math.isfinite(_period(often)):
+                each_s = (self._run(often, batch_size, _whole_steps(often)).step_s - ran.step_s) * _period(often)
+            step_s, kept, image = ran.step_s, 0, ran.saved // ran.part
+        elif traits_of(rare.method).couples_images or self._has_batch_norm:
+            small, ran = self._run(rare, self._plain.images), self._run(rare, 2 * self._plain.images)
+            step_s = ran.step_s + max(0.0, ran.step_s - small.step_s) * (batch_size / self._plain.images - 2)
+            image = max(0, ran.saved - small.saved) // max(1, ran.part - small.part)
+            kept = max(0, ran.saved - image * ran.part)
+        else:
+            ran = self._single(rare)
+            step_s, kept, image = ran.step_s + ran.image_s * batch_size, ran.saved, ran.image
+            if math.isfinite(_period(often)) and _period(often) > 1:
+                levers = often.levers | {"resample_every": 1.0}
+                each_s = self._single(often.model_copy(update={"levers": levers})).step_s - ran.step_s
+        # Of two noisy numbers the difference may come out negative.
+        return _Measured(
+            step_s, max(0.0, each_s), ran.held, ran.gradients, ran.trained, image + pixels, part, kept, weights,
+            forward, is_masked,
+        )  # fmt: skip
+
+    def _single(self, cell: CellSettings) -> _Ran:
+        """A step of a method on a single image: what is done for weights, once a step, is most of it.
+
+        What a further image adds is the plain network's, as far as gradients are formed: forward one part, back to the
+        inputs another, to the weights a third, less where few of them train. Seconds and bytes are those without it.
+        """
+        assert cell.training is not None
+        assert cell.learning_rate is not None
+        model = copy.deepcopy(self._fresh_of(cell))
+        whole = _matrices(model)
+        method = attach(model, cell.model_copy(update={"training": cell.training.model_copy(update={"steps": 2})}))
+        some = self._random(1)
+        images, labels = to_input(np.asarray(some.images), self._device), torch.from_numpy(some.labels).to(self._device)
+        step_s = image_s = 0.0
+        image = held = kept = 0
+        for number, phase in enumerate(method.phases(cell.training, cell.learning_rate)):
+            method.begin(number)
+            optimizer = torch.optim.AdamW(method.parameter_groups(cell.training.weight_decay), lr=1e-6, fused=True)
+            saved, started_at = Saved(model), self._now()
+            with saved.counting():
+                loss = method.loss(images, labels, functional.cross_entropy)
+                penalty = method.penalty()
+                loss = loss if penalty is None else loss + penalty
+                loss.backward()
+            if cell.training.gradient_clip is not None:
+                nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
+            optimizer.step()
+            method.after_step(optimizer)
+            taken_s = self._now() - started_at
+            is_deep = bool(cell.levers) or any(
+                value.requires_grad for name, value in model.named_parameters() if not name.startswith("head.")
+            )
+            parts = 2 + self._formed(cell, model, whole) if is_deep else 1
+            own_s = self._plain.image_s * parts / 3
+            share = phase.steps / cell.training.steps
+            step_s += share * max(0.0, taken_s - own_s)
+            image_s += share * own_s
+            own = min(saved.peak, self._plain.saved if is_deep else 0)
+            kept, image = max(kept, saved.peak - own), max(image, own)
+            held = max(held, 4 * stored_floats(method, optimizer))
+        recipe = cell.training.recipe
+        image_s *= 1 + recipe.adversarial_steps if recipe.adversarial_epsilon > 0 else 1
+        return _Ran(step_s, kept, 1, held, _gradients(method), _trained(method), image_s, image)
+
+    def _formed(self, cell: CellSettings, model: nn.Module, whole: int) -> float:
+        """The part of the weights' gradients that is formed."""
+        if not cell.levers:
+            return _matrices(model, trained=True) / whole
+        return 1.0 if cell.levers["granularity"] == "element" else 1.0 - float(cell.levers["sparsity"])
+
+    def _fresh_of(self, cell: CellSettings) -> nn.Module:
+        needs_text = traits_of(cell.method).needs_text
+        if needs_text not in self._fresh:
+            self._fresh[needs_text] = self._blank(needs_text)
+        return self._fresh[needs_text]
+
+    def _run(self, cell: CellSettings, images: int, steps: int = 0) -> _Ran:
+        """Takes steps of a cell's method on so many images; by default one a phase, of which the time is the share."""
+        assert cell.training is not None
+        assert cell.learning_rate is not None
+        changes = {"batch_size": images, "validate_every": None, "warmup_steps": 0, "checkpoint_selection": "last"}
+        model = copy.deepcopy(self._fresh_of(cell))
+        phases = attach(copy.deepcopy(model), cell).phases(cell.training, cell.learning_rate) if not steps else ()
+        schedule = cell.training.model_copy(update=changes | {"steps": steps or len(phases)})
+        method = attach(model, cell.model_copy(update={"training": schedule}))
+        saved, times = Saved(model), [self._now()]
+        with ExitStack() as stack:
+            stack.enter_context(saved.counting())
+
+            def after_step(step: int) -> None:
+                # Counting takes time: it ends before the first step that is timed, if others follow.
+                if steps:
+                    stack.close()
+                times.append(self._now())
+
+            some = self._random(images)
+            progress = train(
+                model, method, some, some, schedule, 1e-6, cell.seed, after_step=after_step, device=self._device,
+                classes=len(self._classes), engine=self._engine,
+            )  # fmt: skip
+        if steps:
+            step_s = (times[-1] - times[2]) / (steps - 2)
+        else:
+            shares = [phase.steps / cell.training.steps for phase in phases]
+            step_s = sum(share * (end - start) for share, start, end in zip(shares, times[:-1], times[1:], strict=True))
+        part = -(-images // self._engine.parts(images))
+        held = 4 * progress.stored_floats
+        return _Ran(step_s, saved.peak, part, held, _gradients(method), _trained(method))
+
+    def _grown(self) -> _Plain:
+        """A number of images that takes a plain step long enough to be timed, and what an image more takes."""
+        images, taken_s = 1, self._plain_step(1)[0]
+        # The first is slow for other reasons, too; where it is very slow these do not matter.
+        if taken_s < 10 * LONG_S:
+            taken_s = self._plain_step(1)[0]
+        while taken_s < LONG_S and images < BATCH_SIZE:
+            images *= 2
+            taken_s = self._plain_step(images)[0]
+        kept = self._plain_kept
+        twice_s, twice = self._plain_step(2 * images)
+        image_s = max(twice_s - taken_s, 0.1 * twice_s) / images
+        return _Plain(images, image_s, (twice.peak - kept.peak) // images, twice.largest // (2 * images))
+
+    def _plain_step(self, images: int) -> tuple[float, Saved]:
+        model = self._fresh[False]
+        pixels = torch.rand(images, 3, self._side, self._side, device=self._device)
+        saved = Saved(model)
+        started_at = self._now()
+        with saved.counting():
+            model(pixels).sum().backward()
+        taken_s = self._now() - started_at
+        model.zero_grad(set_to_none=True)
+        self._plain_kept = saved
+        return taken_s, saved
+
+    def _random(self, images: int) -> Examples:
+        rng = np.random.default_rng(0)
+        pixels = rng.integers(0, 256, (images, self._side, self._side, 3), dtype=np.uint8)
+        return Examples(pixels, np.arange(images, dtype=np.int64) % len(self._classes))
+
+    def _blank(self, keeps_text: bool) -> nn.Module:
+        return backbones.blank(self._backbone, self._classes, keep_text=keeps_text).to(self._device)
+
+    def _now(self) -> float:
+        if self._device == "cuda":
+            torch.cuda.synchronize()
+        return self._clock()
+
+
+@dataclass(frozen=True)
+class _Plain:
+    """The bare network: images to time it with, then of one image seconds, bytes kept, bytes of the largest tensor."""
+
+    images: int
+    image_s: float
+    saved: int
+    largest: int
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """What steps took: seconds a step, bytes kept at most, images at once; bytes held between steps, of gradients, of
+    what trains. Of a step on one image, what that image adds stands apart."""
+
+    step_s: float
+    saved: int
+    part: int
+    held: int
+    gradients: int
+    trained: int
+    image_s: float = 0.0
+    image: int = 0
+
+
+def _kind(cell: CellSettings, is_whole: bool) -> Hashable:
+    """Cells of one kind are measured once. What changes a batch a little only is told apart where batches are quick."""
+    if is_whole:
+        return cell.listed_as
+    assert cell.training is not None
+    adversarial = cell.training.recipe.adversarial_steps if cell.training.recipe.adversarial_epsilon > 0 else 0
+    minor = ("sparsity", "ema_decay", "resample_every")
+    levers = tuple(sorted((name, str(value)) for name, value in cell.levers.items() if name not in minor))
+    # A mask at every step is part of the step.
+    is_redrawn = _period(cell) <= 1
+    return cell.method, levers, is_redrawn, str(sorted(cell.options.items())), adversarial, cell.training.batch_size
+
+
+def _period(cell: CellSettings) -> float:
+    return float(cell.levers.get("resample_every") or math.inf)
+
+
+def _whole_steps(cell: CellSettings) -> int:
+    # Whole episodes, if short, so that each timed step carries its share of the resampling.
+    return 2 + (max(STEPS, int(_period(cell))) if _period(cell) <= 4 * STEPS else STEPS)
+
+
+def _gradients(method: Method) -> int:
+    grouped = [value for group in method.parameter_groups(0.0) for value in group["params"]]
+    found = {id(value): value.grad for value in (*grouped, *method.model.parameters())}
+    return sum(gradient.nbytes for gradient in found.values() if gradient is not None)
+
+
+def _trained(method: Method) -> int:
+    return 4 * method.accounting().trained_per_episode
+
+
+def _matrices(model: nn.Module, trained: bool = False) -> int:
+    """Entries of weights below the head that take part in products: all, or those that train."""
+    return sum(
+        value.numel()
+        for name, value in model.named_parameters()
+        if value.ndim > 1 and not name.startswith("head.") and (value.requires_grad or not trained)
+    )
+
+
+def _bytes(model: nn.Module) -> int:
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
