@@ -105,6 +105,30 @@ def group_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike, classes: 
     return float(chosen.mean()) if chosen.size else float("nan")
 
 
+def worst_group_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike, groups: npt.ArrayLike) -> float:
+    """Smallest accuracy over groups of EXAMPLES (cameras, domains, subgroups), in [0, 1]; NaN without examples.
+
+    Args:
+        logits: Shape ``(examples, classes)``.
+        labels: Shape ``(examples,)``.
+        groups: The group of each example, any names or numbers, shape ``(examples,)``.
+
+    Raises:
+        ValueError: If shapes or labels do not fit.
+
+    Example:
+        >>> worst_group_accuracy_score([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], [0, 0, 1], ["a", "b", "b"])
+        0.5
+    """
+    right = correct(logits, labels)
+    _, number = np.unique(np.asarray(groups), return_inverse=True)
+    if number.shape != right.shape:
+        raise ValueError(f"groups must have shape (examples,) = {right.shape}, got {number.shape}")
+    if not right.size:
+        return float("nan")
+    return float((np.bincount(number, weights=right) / np.bincount(number)).min())
+
+
 def harmonic_accuracy_score(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     r"""Harmonic mean over classes of the accuracy within the class, in [0, 1]; a class never got right makes it 0.
 

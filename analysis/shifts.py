@@ -99,6 +99,59 @@ def severity_scores(
     return pd.concat(frames, ignore_index=True)[[*INDEX, "severity", "score"]]
 
 
+def corruption_errors(metrics: pd.DataFrame, weights: Sequence[str] = ("reported",)) -> pd.DataFrame:
+    """Error rate on every kind of corruption at every severity, one row per (cell, weights, alpha, kind, severity).
+
+    Returns:
+        Columns ``cell``, ``weights``, ``alpha``, ``kind``, ``severity`` (1 to 5), ``error`` (one less the accuracy).
+    """
+    is_asked = metrics["weights"].isin(list(weights)) & metrics["metric"].eq("accuracy_score")
+    rows = metrics[is_asked & metrics["split"].str.startswith("corruption/")]
+    parts = rows["split"].astype(object).str.split("/", expand=True).reindex(columns=range(3))
+    found = rows[INDEX].assign(kind=parts[1], severity=parts[2].astype("int64"), error=1.0 - rows["value"])
+    return found.reset_index(drop=True)
+
+
+def mean_corruption_error(errors: pd.DataFrame, reference: pd.DataFrame | None = None) -> pd.DataFrame:
+    r"""Mean over kinds of the corruption error, plain or relative to a reference model's.
+
+    Plain, a kind's error is its mean over severities. With a reference it is :math:`\sum_s E_s / \sum_s E_s^\text{ref}`
+    and 1 means as bad as the reference: Hendrycks and Dietterich's mCE (ICLR 2019), whose reference is AlexNet; here it
+    is any cell's. This house reports the plain one.
+
+    Args:
+        errors: From :func:`corruption_errors`.
+        reference: Rows of ONE model of such a frame, with the same kinds and severities; or None.
+
+    Returns:
+        Columns ``cell``, ``weights``, ``alpha``, ``mean_corruption_error``; NaN where a (kind, severity) that any row
+        or the reference has is missing.
+
+    Raises:
+        ValueError: If the reference holds a (kind, severity) twice.
+
+    Example:
+        >>> errors = pd.DataFrame({"cell": ["a", "a"], "weights": "reported", "alpha": np.nan, "kind": "fog",
+        ...                        "severity": [1, 2], "error": [0.2, 0.4]})
+        >>> mean_corruption_error(errors, errors.assign(error=[0.5, 0.7]))["mean_corruption_error"].round(3).tolist()
+        [0.5]
+    """
+    places = ["kind", "severity"]
+    wide = errors.assign(alpha=errors["alpha"].fillna(-1.0)).pivot(index=INDEX, columns=places, values="error")
+    scale: pd.Series | None = None
+    if reference is not None:
+        if reference.duplicated(places).any():
+            raise ValueError("the reference must hold each (kind, severity) once; choose one cell and one weights")
+        held = reference.set_index(places)["error"]
+        wide = wide.reindex(columns=wide.columns.union(held.index))
+        scale = held.reindex(wide.columns).groupby(level="kind").sum(min_count=1)
+    by_kind = wide.T.groupby(level="kind")
+    sums = by_kind.sum(min_count=1).where(by_kind.count().eq(by_kind.size(), axis=0))
+    kinds = sums.div(by_kind.size() if scale is None else scale, axis=0)
+    means = kinds.mean(axis=0, skipna=False).rename("mean_corruption_error").reset_index()
+    return means.assign(alpha=means["alpha"].where(means["alpha"].ge(0.0)))
+
+
 def _by_split(rows: pd.DataFrame) -> pd.DataFrame:
     # alpha is NaN except for wise, and a pivot would drop NaN keys: positions stand in for the triples.
     keys = rows[INDEX].drop_duplicates().reset_index(drop=True)

@@ -14,6 +14,7 @@ from analysis.accuracy import (
     group_accuracy_score,
     macro_f1_score,
     per_class_accuracy_score,
+    worst_group_accuracy_score,
 )
 from analysis.probabilities import log_softmax, softmax
 
@@ -101,3 +102,13 @@ def test_a_group_outside_the_classes_is_refused() -> None:
         group_accuracy_score([[1.0, 0.0]], [0], classes=[0, 2])
     with pytest.raises(ValueError, match="group"):
         group_accuracy_score([[1.0, 0.0]], [0], classes=[0, 0])
+
+
+def test_worst_group_by_hand_and_by_loop() -> None:
+    rng = np.random.default_rng(0)
+    logits, labels, groups = rng.normal(size=(60, 3)), rng.integers(3, size=60), rng.integers(4, size=60)
+    by_group = [accuracy_score(logits[groups == group], labels[groups == group]) for group in range(4)]
+    assert worst_group_accuracy_score(logits, labels, groups) == pytest.approx(min(by_group))
+    assert np.isnan(worst_group_accuracy_score(np.empty((0, 3)), np.empty(0, dtype=int), []))
+    with pytest.raises(ValueError, match="groups must have shape"):
+        worst_group_accuracy_score(logits, labels, groups[:5])

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.shifts import member_scores, severity_scores, shift_scores
+from analysis.shifts import corruption_errors, mean_corruption_error, member_scores, severity_scores, shift_scores
 from tests.analysis.synthetic import DOMAINS, KINDS, fabricate
 
 
@@ -76,3 +76,36 @@ def test_nothing_in_nothing_out(small) -> None:
     assert len(shift_scores(small.metrics.iloc[:0])) == 0
     assert len(member_scores(small.metrics.iloc[:0])) == 0
     assert len(severity_scores(small.metrics.iloc[:0])) == 0
+
+
+def test_corruption_errors_agree_with_a_loop(small) -> None:
+    errors = corruption_errors(small.metrics)
+    cell, other = small.cells["cell"].iloc[[0, 5]]
+    ours = errors[errors["cell"].eq(cell)]
+    assert len(ours) == len(KINDS) * 5
+    by_kind = [
+        np.mean([1 - value(small.metrics, cell, f"corruption/{kind}/{s}") for s in range(1, 6)]) for kind in KINDS
+    ]
+    means = mean_corruption_error(errors).set_index("cell")["mean_corruption_error"]
+    assert means[cell] == pytest.approx(np.mean(by_kind))
+    shifted = shift_scores(small.metrics, weights=("reported",)).set_index("cell")["corruption_score"]
+    assert means.loc[shifted.index].to_numpy() == pytest.approx(1 - shifted.to_numpy())
+    reference = errors[errors["cell"].eq(other)]
+    ratios = []
+    for kind in KINDS:
+        sums = [frame.loc[frame["kind"].eq(kind), "error"].sum() for frame in (ours, reference)]
+        ratios.append(sums[0] / sums[1])
+    relative = mean_corruption_error(errors, reference).set_index("cell")["mean_corruption_error"]
+    assert relative[cell] == pytest.approx(np.mean(ratios))
+    assert relative[other] == pytest.approx(1.0)
+
+
+def test_a_missing_severity_makes_the_corruption_error_nan(small) -> None:
+    errors = corruption_errors(small.metrics)
+    cell = errors["cell"].iloc[0]
+    cut = errors[~(errors["cell"].eq(cell) & errors["kind"].eq("fog") & errors["severity"].eq(3))]
+    found = mean_corruption_error(cut).set_index("cell")["mean_corruption_error"]
+    assert found[found.isna()].index.tolist() == [cell]
+    with pytest.raises(ValueError, match="once; choose one cell"):
+        mean_corruption_error(errors, errors)
+    assert corruption_errors(small.metrics.iloc[:0]).empty
