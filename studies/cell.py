@@ -2,6 +2,8 @@
 
 import copy
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
@@ -10,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import safetensors.numpy
 import safetensors.torch
+import torch
 from torch import Tensor, nn
 
 from analysis.accuracy import SCORES, accuracy_score, cross_entropy_error
@@ -27,9 +30,11 @@ from studies.evaluate import logits
 from studies.failures import BadData
 from studies.frames import cell_row, records
 from studies.lease import Lease
+from studies.messages import Task
 from studies.meter import Listener, Meter
 from studies.methods import Method, attach
 from studies.outputs import Outputs
+from studies.ranks import Ranks, alone
 from studies.reading import Reading
 from studies.settings import CellSettings, traits_of
 from studies.sources import LOGITS, SUMMED, WEIGHTS, read_sources
@@ -51,6 +56,7 @@ def run_cell(
     device: str = "cpu",
     reading: Reading | None = None,
     engine: Engine = PLAIN,
+    ranks: Callable[[], AbstractContextManager[Ranks]] = alone,
 ) -> dict[str, float]:
     """Runs a cell, or the rest of it, and marks its folder done.
 
@@ -63,6 +69,7 @@ def run_cell(
         device: Where to run.
         reading: How images are read; by default by a thread on every core.
         engine: How a training step is carried out.
+        ranks: Opens a context with the processes that share the training; this one is the first of them.
 
     Returns:
         Scalars for the plan: ID validation and times, nothing of the test splits.
@@ -80,11 +87,12 @@ def run_cell(
     meter = Meter(cell, split_sizes(benchmark), listener)
     needs_text = traits_of(cell.method).needs_text
     classes = class_words(benchmark.classes)
-    pretrained = _pretrained(cell.backbone, cell.pretrain_seed, classes, cell.prompts, needs_text, device)
+    wanted = (cell.backbone, cell.pretrain_seed, classes, cell.prompts, needs_text, device, engine.channels_last)
+    pretrained = _pretrained(*wanted)
     if cell.sources:
         result = _built(cell, folder, benchmark, pretrained, meter, device)
     else:
-        result = _trained(cell, folder, benchmark, pretrained, meter, checkpoint_every_s, device, engine)
+        result = _trained(cell, folder, benchmark, pretrained, meter, checkpoint_every_s, device, engine, ranks)
     row = cell_row(
         cell,
         "done",
@@ -129,11 +137,14 @@ def _trained(
     checkpoint_every_s: float,
     device: str,
     engine: Engine,
+    ranks: Callable[[], AbstractContextManager[Ranks]],
 ) -> _Result:
     model = copy.deepcopy(pretrained)
     method = attach(model, cell)
     training_at = time.monotonic()
-    progress = _train(cell, benchmark, model, method, folder, meter, checkpoint_every_s, device, engine)
+    checkpointing = Checkpointing(folder.path / CHECKPOINT, checkpoint_every_s, meter.should_stop)
+    with ranks() if cell.training is not None else alone() as group:
+        progress = _train(cell, benchmark, model, method, checkpointing, meter.step, device, engine, group)
     own_s = time.monotonic() - training_at
     reported = progress.best_weights or method.reported_weights()
     with deterministic(cell.seed, device):
@@ -152,6 +163,30 @@ def _trained(
         "inference_passes": 1,
     }
     return _Result(outputs, reported, facts, progress.curve, progress.train_time_s - own_s)
+
+
+def help_train(cell: CellSettings, task: Task, ranks: Ranks) -> None:
+    """Takes part in a cell's training as a process that saves, evaluates and reports nothing.
+
+    Args:
+        cell: The settings.
+        task: How the first process works.
+        ranks: All processes of the cell.
+
+    Raises:
+        Stopped: If the first process was asked to stop.
+    """
+    benchmark = _benchmark(cell.benchmark, cell.manifest, cell.backbone, task.reading)
+    needs_text = traits_of(cell.method).needs_text
+    named = (cell.backbone, cell.pretrain_seed, class_words(benchmark.classes), cell.prompts)
+    pretrained = _pretrained(*named, needs_text, task.device, task.engine.channels_last)
+    model = copy.deepcopy(pretrained)
+    checkpointing = Checkpointing(task.folder / CHECKPOINT)
+    _train(cell, benchmark, model, attach(model, cell), checkpointing, _silent, task.device, task.engine, ranks)
+
+
+def _silent(step: int) -> None:
+    """Tells nobody how many steps are done."""
 
 
 def _built(
@@ -211,9 +246,18 @@ def _benchmark(name: str, manifest: str, backbone: str, reading: Reading | None)
 
 @lru_cache(maxsize=2)
 def _pretrained(
-    backbone: str, pretrain_seed: int, classes: tuple[str, ...], prompts: str, keep_text: bool, device: str
+    backbone: str,
+    pretrain_seed: int,
+    classes: tuple[str, ...],
+    prompts: str,
+    keep_text: bool,
+    device: str,
+    channels_last: bool,
 ) -> nn.Module:
     model = backbones.load(backbone, pretrain_seed, classes, prompts or "plain", keep_text=keep_text)
+    if channels_last:
+        # Before anything is attached: it moves weights, and a method may keep some of them as they were.
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return model.to(device).eval()
 
 
@@ -222,11 +266,11 @@ def _train(
     benchmark: Benchmark,
     model: nn.Module,
     method: Method,
-    folder: CellFolder,
-    meter: Meter,
-    checkpoint_every_s: float,
+    checkpointing: Checkpointing,
+    after_step: Callable[[int], None],
     device: str,
     engine: Engine,
+    ranks: Ranks,
 ) -> Progress:
     if cell.training is None or cell.learning_rate is None:
         return Progress()
@@ -239,12 +283,13 @@ def _train(
         cell.training,
         cell.learning_rate,
         cell.seed,
-        Checkpointing(folder.path / CHECKPOINT, checkpoint_every_s, meter.should_stop),
-        meter.step,
+        checkpointing,
+        after_step,
         device,
         len(benchmark.classes),
         SCORES[benchmark.metric],
         engine,
+        ranks,
     )
 
 

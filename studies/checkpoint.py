@@ -3,9 +3,10 @@
 import hashlib
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any
 
 import torch
@@ -60,12 +61,23 @@ class Checkpointing:
     should_stop: Callable[[], bool] = lambda: False
 
 
+NO_SCALER: Mapping[str, Any] = MappingProxyType({})
 NEVER = Checkpointing()
 """No checkpoint is written, and nobody asks to stop."""
 
 
-def save(path: Path | None, method: Method, optimizer: Optimizer, progress: Progress) -> None:
-    """Writes a checkpoint, atomically, with its SHA-256 at the end; nothing without a path."""
+def save(
+    path: Path | None, method: Method, optimizer: Optimizer, progress: Progress, scaler: Mapping[str, Any] = NO_SCALER
+) -> None:
+    """Writes a checkpoint, atomically, with its SHA-256 at the end; nothing without a path.
+
+    Args:
+        path: Where to.
+        method: Its state is saved.
+        optimizer: Its state is saved.
+        progress: Is saved.
+        scaler: State of the gradients' scaler.
+    """
     if path is None:
         return
     state: dict[str, Any] = {
@@ -73,6 +85,9 @@ def save(path: Path | None, method: Method, optimizer: Optimizer, progress: Prog
         "optimizer": optimizer.state_dict(),
         "progress": vars(progress),
         "random": torch.get_rng_state(),
+        # Dropout on a GPU draws there.
+        "random_on_gpu": torch.cuda.get_rng_state() if torch.cuda.is_initialized() else None,
+        "scaler": dict(scaler),
     }
 
     def write(file: IO[bytes]) -> None:
@@ -119,6 +134,13 @@ def _is_whole(file: IO[bytes], size: int) -> bool:
         found.update(part)
         left -= len(part)
     return left == 0 and file.read() == found.digest()
+
+
+def restore_random(state: Mapping[str, Any]) -> None:
+    """Sets torch's global random state to a checkpoint's."""
+    torch.set_rng_state(state["random"].cpu())
+    if state.get("random_on_gpu") is not None:
+        torch.cuda.set_rng_state(state["random_on_gpu"].cpu())
 
 
 def stored_floats(method: Method, optimizer: Optimizer) -> int:

@@ -1,4 +1,4 @@
-"""How a training step is carried out on a machine: what it needs of memory, never what it computes. Needs no torch."""
+"""How a training step is carried out on a machine: memory and speed, never what is computed. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ class Engine:
 
     Args:
         micro_batch: Images that go through the model at once; gradients of a batch's parts add up. None: whole batches.
+        recomputes: Whether the backward pass computes the inside of every block anew instead of keeping it.
+        channels_last: Whether convolutions run with the channel as the innermost dimension.
+        compiles: Whether the forward and backward pass are compiled.
+        processes: How many processes share every batch; on GPUs each has one of its own.
 
     Raises:
-        ValueError: If ``micro_batch`` is below 1.
+        ValueError: If ``micro_batch`` or ``processes`` is below 1.
     """
 
     micro_batch: int | None = None
+    recomputes: bool = False
+    channels_last: bool = False
+    compiles: bool = False
+    processes: int = 1
 
     def __post_init__(self) -> None:
         if self.micro_batch is not None and self.micro_batch < 1:
             raise ValueError(f"micro_batch must be at least 1, got {self.micro_batch}")
+        if self.processes < 1:
+            raise ValueError(f"processes must be at least 1, got {self.processes}")
 
     def parts(self, images: int) -> int:
-        """Into how many parts of nearly equal size so many images are cut.
+        """Into how many parts of nearly equal size so many images of one process are cut.
 
         Example:
             >>> Engine().parts(64), Engine(micro_batch=24).parts(64)
@@ -48,17 +58,17 @@ def halved(engine: Engine, batch_size: int) -> Engine | None:
         its images depend on each other (see ``studies.modes.require_separable``) training refuses.
 
     Example:
-        >>> halved(Engine(), 64)
-        Engine(micro_batch=32)
+        >>> halved(Engine(), 64).micro_batch, halved(Engine(processes=4), 64).micro_batch
+        (32, 8)
         >>> halved(Engine(micro_batch=1), 64) is None
         True
     """
-    parts = engine.parts(batch_size)
-    largest = -(-batch_size // parts)
+    images = -(-batch_size // engine.processes)
+    largest = -(-images // engine.parts(images))
     if largest <= 1:
         return None
     return dataclasses.replace(engine, micro_batch=-(-largest // 2))
 
 
 PLAIN = Engine()
-"""Whole batches."""
+"""Whole batches in one process, nothing computed twice, nothing compiled."""

@@ -2,7 +2,7 @@
 
 import errno
 import traceback as traceback_module
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 PREEMPTED = "preempted"
 OUT_OF_MEMORY = "out_of_memory"
@@ -34,6 +34,20 @@ class Diverged(RuntimeError):
 
 class BadData(RuntimeError):
     """The benchmark or its pretrained model cannot be read or is not what its manifest says."""
+
+
+class LostProcess(RuntimeError):
+    """One of the processes that train a cell together is gone.
+
+    Args:
+        rank: Its number.
+        how: How it ended.
+        failure: Why, if it could tell.
+    """
+
+    def __init__(self, rank: int, how: str, failure: "Failure | None" = None) -> None:
+        super().__init__(f"process {rank} of the cell's {how}")
+        self.rank, self.failure = rank, failure
 
 
 class Stopped(Exception):
@@ -88,7 +102,11 @@ def sort_failure(error: BaseException, attempts: int = 1) -> Failure:
         >>> sort_failure(ZeroDivisionError("division by zero")).message
         'ZeroDivisionError: division by zero'
     """
-    if isinstance(error, Diverged):
+    if isinstance(error, LostProcess) and error.failure is not None:
+        return replace(error.failure, message=f"process {error.rank}: {error.failure.message}", attempts=attempts)
+    if isinstance(error, LostProcess):
+        kind, message = PREEMPTED, str(error)
+    elif isinstance(error, Diverged):
         kind, message = DIVERGED, str(error)
     elif isinstance(error, BadData | _data_error()):
         kind, message = BAD_DATA, str(error)

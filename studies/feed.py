@@ -16,6 +16,7 @@ from studies.evaluate import room_on, to_input
 from studies.order import batch_indices
 from studies.recipe.crop import random_crop
 from studies.settings.recipe import Recipe
+from studies.share import Part
 
 PLAIN = Recipe()
 
@@ -33,6 +34,7 @@ class Feed:
         batch_size: Images a step.
         device: Where batches go.
         recipe: Whether and how images are cropped.
+        part: Which images of every batch are read; by default all.
     """
 
     def __init__(
@@ -43,18 +45,20 @@ class Feed:
         batch_size: int,
         device: str = "cpu",
         recipe: Recipe = PLAIN,
+        part: Part | None = None,
     ) -> None:
         self._images, self._seed, self._batch_size, self._device = images, seed, batch_size, device
         self._labels = torch.tensor(labels)
         self._held = to_input(images, device) if isinstance(images, np.ndarray) else None
         self._has_crops, self._crop_scale = recipe.augmentation != "none", recipe.crop_scale
+        self._part = part
 
     def batches(self, start: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The batches of the steps from ``start`` up to ``end``: float32 ``(n, 3, height, width)``, and labels."""
         steps = range(start, end)
         for step, images in zip(steps, self._seen(steps), strict=True):
             if self._has_crops and not isinstance(self._images, FileImages):
-                images = random_crop(images, self._crop_scale, Draws(*self._crop_key(step)))
+                images = random_crop(images, self._crop_scale, Draws(*self._crop_key(step)), self._part)
             yield images, self._labels[self._chosen(step)].to(self._device)
 
     def _seen(self, steps: range) -> Iterator[Tensor]:
@@ -66,7 +70,8 @@ class Feed:
         return (to_input(pixels, self._device) for pixels in found)
 
     def _chosen(self, step: int) -> npt.NDArray[np.int64]:
-        return batch_indices(self._seed, step, len(self._labels), self._batch_size)
+        batch = batch_indices(self._seed, step, len(self._labels), self._batch_size)
+        return batch if self._part is None else batch[self._part.rows]
 
     def _crops(self, step: int) -> Crops | None:
         has_originals = self._has_crops and isinstance(self._images, FileImages)

@@ -45,7 +45,7 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def require_separable(method: Method) -> None:
-    """Refuses to cut batches whose images do not stand for themselves.
+    """Refuses to cut or share batches whose images do not stand for themselves.
 
     Args:
         method: Attached to a model that is in training mode.
@@ -56,12 +56,12 @@ def require_separable(method: Method) -> None:
     if method.couples_images:
         raise ValueError(
             f"the loss of {type(method).__name__.lower()} compares the images of a batch with each other, so a batch "
-            "cannot be cut into parts; leave execution.micro_batch out, or choose a smaller batch_size"
+            "cannot be cut or shared; leave execution.micro_batch and execution.processes out"
         )
     if any(norm.training for norm in _batch_norms(method.model)):
         raise ValueError(
             "batch norms in training mode compute with the statistics of the whole batch, so a batch cannot be cut "
-            "into parts; set training.batch_norm: frozen, or leave execution.micro_batch out"
+            "or shared; set training.batch_norm: frozen, or leave execution.micro_batch and execution.processes out"
         )
 
 

@@ -1,5 +1,6 @@
 """One training loop that names no method and no benchmark; it can be killed at any moment and goes on bit for bit."""
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from torch import nn
 from analysis.accuracy import accuracy_score, cross_entropy_error
 from studies import checkpoint
 from studies.benchmarks.benchmark import Images
-from studies.checkpoint import NEVER, Checkpointing, Progress
+from studies.checkpoint import NEVER, Checkpointing, Progress, restore_random
 from studies.engine import PLAIN, Engine
 from studies.evaluate import logits
 from studies.failures import Stopped
@@ -23,9 +24,12 @@ from studies.flops import FlopCounter
 from studies.layers import FACTOR, by_layer
 from studies.methods.method import Method
 from studies.modes import train_mode
+from studies.ranks import ALONE, Ranks
 from studies.recipe import Additions
+from studies.recomputing import recompute
 from studies.schedule import Span, spans
 from studies.settings.training import Schedule
+from studies.share import Part, part_of
 from studies.stepping import Stepper
 
 CURVE_POINTS = 50
@@ -58,6 +62,7 @@ def train(
     classes: int | None = None,
     score: Score = accuracy_score,
     engine: Engine = PLAIN,
+    ranks: Ranks = ALONE,
 ) -> Progress:
     """Trains with AdamW, from the checkpoint if there is one.
 
@@ -78,6 +83,8 @@ def train(
         classes: Number of classes; by default one more than the largest label.
         score: What ``checkpoint_selection`` compares on ID validation: the benchmark's own metric.
         engine: How a step is carried out.
+        ranks: The processes that share every batch. All call this with the same arguments; the first one saves,
+            validates and is asked to stop.
 
     Returns:
         The finished run's progress; its ``best_weights`` are set if the best checkpoint is to be reported.
@@ -89,9 +96,13 @@ def train(
     """
     with deterministic(seed, device):
         counts = np.bincount(training.labels, minlength=classes or 0)
-        run = _Run(model, method, schedule, Additions(schedule.recipe, counts, seed, device), device)
-        run.engine = engine
-        run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device, schedule.recipe)
+        recipe, part = schedule.recipe, None
+        if ranks.size > 1:
+            batch = min(schedule.batch_size, len(training.labels))
+            part = part_of(ranks.rank, ranks.size, batch, mixes=recipe.mixup_alpha > 0 or recipe.cutmix_alpha > 0)
+        run = _Run(model, method, schedule, Additions(recipe, counts, seed, device, part), device)
+        run.engine, run.ranks, run.part, run.seed = engine, ranks, part, seed
+        run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device, recipe, part)
         run.validation, run.score = validation, score
         state = checkpoint.read(checkpointing.path, device)
         if state is not None:
@@ -101,12 +112,16 @@ def train(
             if run.progress.step < span.end or span.end == schedule.steps:
                 run.through(span, state, checkpointing, after_step)
                 state = None
+        recompute(model, False)
         return run.progress
 
 
 class _Run:
     feed: Feed
     engine: Engine
+    ranks: Ranks
+    part: Part | None
+    seed: int
     validation: Examples
     score: Score
 
@@ -126,27 +141,30 @@ class _Run:
         method.begin(span.number)
         if state is not None:
             method.load_state_dict(state["method"])
-            torch.set_rng_state(state["random"].cpu())
+            restore_random(state)
         groups = method.parameter_groups(self.schedule.weight_decay)
         if not groups:
             return
+        train_mode(self.model, self.schedule.batch_norm == "frozen")
+        stepper = Stepper(method, self.additions, self.schedule, self.engine, self.device, self.ranks, self.part)
         groups = by_layer(groups, self.model, self.schedule.layer_decay)
         optimizer = torch.optim.AdamW(groups, lr=span.learning_rate, fused=True)
         # A checkpoint of a phase's end holds an optimiser that is no longer needed.
         if state is not None and progress.step > span.start:
             optimizer.load_state_dict(state["optimizer"])
+            stepper.scaler.load_state_dict(state["scaler"])
+        self.ranks.require_equal(self.model)
         saved_at = started_at = time.monotonic()
         earlier_s = progress.train_time_s
-        train_mode(self.model, self.schedule.batch_norm == "frozen")
-        stepper = Stepper(method, self.additions, self.schedule, self.engine)
         for images, labels in self.feed.batches(progress.step, span.end):
             rate = span.rate(progress.step)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get(FACTOR, 1.0)
+            self.ranks.seed(self.seed, progress.step)
             if progress.step == span.start:
-                with FlopCounter() as counter:
+                with FlopCounter() as counter, stepper.uncompiled():
                     loss = stepper.step(optimizer, images, labels, progress.step)
-                progress.training_flops += counter.total * (span.end - span.start)
+                progress.training_flops += counter.total * stepper.shares * (span.end - span.start)
             else:
                 loss = stepper.step(optimizer, images, labels, progress.step)
             progress.step += 1
@@ -156,13 +174,15 @@ class _Run:
             if is_over or progress.step == span.start + 1:
                 floats = checkpoint.stored_floats(method, optimizer)
                 progress.stored_floats = max(progress.stored_floats, floats)
-            stops = not is_over and checkpointing.should_stop()
-            if is_over or stops or time.monotonic() - saved_at >= checkpointing.every_s:
-                checkpoint.save(checkpointing.path, method, optimizer, progress)
+            stops = not is_over and bool(self.ranks.told(checkpointing.should_stop()))
+            is_due = is_over or stops or time.monotonic() - saved_at >= checkpointing.every_s
+            if is_due and self.ranks.is_first:
+                checkpoint.save(checkpointing.path, method, optimizer, progress, stepper.scaler.state_dict())
                 saved_at = time.monotonic()
             after_step(progress.step)
             if stops:
                 raise Stopped(f"stopped after step {progress.step} of {self.schedule.steps}")
+        self.ranks.require_equal(self.model)
 
     def note(self, loss: float, rate: float) -> None:
         """Adds a step to the curve, and looks at ID validation where the schedule says so."""
@@ -183,8 +203,11 @@ class _Run:
         method, progress = self.method, self.progress
         images, labels = self.validation.images, self.validation.labels
         if type(method).after_validation is not Method.after_validation:
-            own = logits(self.model, images, self.device)
-            method.after_validation(progress.step, cross_entropy_error(own, labels))
+            first = self.ranks.is_first
+            own = cross_entropy_error(logits(self.model, images, self.device), labels) if first else math.nan
+            method.after_validation(progress.step, self.ranks.told(own))
+        if not self.ranks.is_first:
+            return
         with method.reported():
             answers = logits(self.model, images, self.device)
         progress.curve.append((progress.step, "id_val_accuracy_score", accuracy_score(answers, labels)))

@@ -8,9 +8,11 @@ import sys
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 from studies.failures import Failure, Stopped, is_disk_full, sort_failure
 from studies.lease import Lease, Leased, LostLease
@@ -165,7 +167,7 @@ def attempt(task: Task, line: Listener, log: Path | None = None) -> Finished | F
                 add_folders(task.folders)
                 holder = Holder(line, lease)
                 how = (task.checkpoint_every_s, task.device, task.reading, task.engine)
-                found = run_cell(cell, folder, lease, holder, *how)
+                found = run_cell(cell, folder, lease, holder, *how, **_ranks(task))
                 note(f"done {cell.identity}")
                 return Finished(found)
             except (Stopped, LostLease):
@@ -186,6 +188,14 @@ def attempt(task: Task, line: Listener, log: Path | None = None) -> Finished | F
         return Released(is_held_elsewhere=True)
     except OSError as error:
         return Failed(sort_failure(error))
+
+
+def _ranks(task: Task) -> dict[str, Any]:
+    if task.engine.processes == 1:
+        return {}
+    from studies.crew import crew
+
+    return {"ranks": partial(crew, task)}
 
 
 def _keep(cell: CellSettings, folder: CellFolder, failure: Failure, device: str) -> None:

@@ -1,6 +1,7 @@
 """Parameter-efficient methods of the library peft: LoRA, DoRA and SHiRA, as the library has them."""
 
 import copy
+import warnings
 from abc import abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from studies.methods.adapted import keep_weights, layers_to_adapt
 from studies.methods.method import Accounting
 from studies.methods.plain import Plain, copied, put
 from studies.settings import CellSettings
@@ -27,10 +29,17 @@ class _Adapter(Plain):
         import peft
 
         self._total = sum(parameter.numel() for parameter in model.parameters())
+        self._names = list(model.state_dict())
+        # Merging the library's attention moves its weights to the end of their module.
+        self._orders = {name: list(part._parameters) for name, part in model.named_modules()}
         # The library draws the adapters from torch's global generator.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(cell.seed)
             self._peft = peft.get_peft_model(model, self.configuration(model, cell))
+        # Not as one of the library's `modules_to_save`: those are found by the end of their name, and a network of
+        # timm has a head of its own, an empty one, within its body.
+        model.head.requires_grad_(True)  # type: ignore[union-attr]
+        keep_weights(model)
         super().__init__(self._peft.get_base_model(), cell)
 
     @abstractmethod
@@ -46,21 +55,27 @@ class _Adapter(Plain):
     def reported(self) -> Iterator[None]:
         # The adapters' own forward pass rounds otherwise than the merged weight; what is reported is what is merged.
         # Taking an adapter off a weight again leaves rounding errors, so the weights are put back.
-        frozen = {name: value for name, value in self.model.named_parameters() if name not in self.trained}
-        own = copied(frozen)
-        self._peft.merge_adapter()
+        own = copied(self._frozen())
+        with _quiet():
+            self._peft.merge_adapter()
         try:
             yield
         finally:
-            self._peft.unmerge_adapter()
-            put(frozen, own)
+            with _quiet():
+                self._peft.unmerge_adapter()
+            # An attention's weights are other parameters now.
+            put(self._frozen(), own)
+
+    def _frozen(self) -> dict[str, nn.Parameter]:
+        return {name: value for name, value in self.model.named_parameters() if name not in self.trained}
 
     def reported_weights(self) -> dict[str, Tensor]:
         return self.held_weights()
 
     def held_weights(self) -> dict[str, Tensor]:
-        merged = copy.deepcopy(self._peft).merge_and_unload()
-        return {name: tensor.detach().clone() for name, tensor in merged.state_dict().items()}
+        with _quiet():
+            merged = copy.deepcopy(self._peft).merge_and_unload().state_dict()
+        return {name: merged[name].detach().clone() for name in self._names}
 
     def accounting(self) -> Accounting:
         return replace(super().accounting(), total=self._total)
@@ -79,8 +94,21 @@ class _Adapter(Plain):
             buffer.copy_(state["buffers"][name])
 
     def merge(self) -> nn.Module:
-        self.model = self._peft.merge_and_unload()
+        with _quiet():
+            self.model = self._peft.merge_and_unload()
+        for name, order in self._orders.items():
+            parameters = self.model.get_submodule(name)._parameters
+            for attribute in order:
+                parameters[attribute] = parameters.pop(attribute)
         return self.model
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    # An attention and the projection within it are merged together, and the second is said to be merged already.
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="All adapters are already merged|Already unmerged")
+        yield
 
 
 class Lora(_Adapter):
@@ -107,8 +135,7 @@ class Shira(_Adapter):
         torch.sparse.check_sparse_tensor_invariants.disable()
         return peft.ShiraConfig(
             r=int(cell.options["rank"]),
-            target_modules=str(cell.options["targets"]),
-            modules_to_save=["head"],
+            target_modules=layers_to_adapt(model, str(cell.options["targets"]), "shira"),
             random_seed=cell.seed,
         )
 
@@ -116,16 +143,10 @@ class Shira(_Adapter):
 def _lora(model: nn.Module, cell: CellSettings, has_magnitude: bool) -> Any:
     import peft
 
-    targets: Any = cell.options["targets"]
-    if targets == "all-weights":
-        # The library's all-linear leaves convolutions out, a stem's among them, which masked methods train.
-        layers = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-        targets = [name for name, part in model.named_modules() if isinstance(part, layers) and name != "head"]
     return peft.LoraConfig(
         r=int(cell.options["rank"]),
         lora_alpha=float(cell.options["alpha"]),  # type: ignore[arg-type]
-        target_modules=targets,
-        modules_to_save=["head"],
+        target_modules=layers_to_adapt(model, str(cell.options["targets"]), "dora" if has_magnitude else "lora"),
         lora_dropout=0.0,
         use_dora=has_magnitude,
     )

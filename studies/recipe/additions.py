@@ -16,6 +16,7 @@ from studies.recipe.losses import class_balanced_weights, log_priors, training_l
 from studies.recipe.mixing import mix
 from studies.recipe.streams import generator
 from studies.settings.recipe import Recipe
+from studies.share import Part, PartDraws
 
 
 class Additions:
@@ -29,18 +30,27 @@ class Additions:
         class_counts: Images of each class in the training split, shape ``(classes,)``.
         seed: The cell's seed.
         device: Where batches live.
+        part: Which images of every batch these batches hold; by default all. They get what they would get in the whole.
 
     Raises:
         ValueError: If the counts are not one number of each class, or the loss needs images of a class without any.
     """
 
-    def __init__(self, recipe: Recipe, class_counts: npt.NDArray[np.int64], seed: int, device: str = "cpu") -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        class_counts: npt.NDArray[np.int64],
+        seed: int,
+        device: str = "cpu",
+        part: Part | None = None,
+    ) -> None:
         counts = np.asarray(class_counts)
         if counts.ndim != 1 or not counts.size or counts.min() < 0:
             raise ValueError(f"class_counts must be numbers of images, one a class, got {counts.tolist()}")
         self.recipe = recipe
         self._classes = len(counts)
         self._seed = seed
+        self._part = part
         self._class_weights: Tensor | None = None
         self._adjustment: Tensor | None = None
         if recipe.loss == "class_balanced":
@@ -74,7 +84,10 @@ class Additions:
         if recipe.mixup_alpha == 0 and recipe.cutmix_alpha == 0:
             return images, labels
         targets = functional.one_hot(labels, self._classes).to(images.dtype)
-        return mix(images, targets, recipe.mixup_alpha, recipe.cutmix_alpha, self._draws("mix", step))
+        draws = Draws("recipe", "mix", self._seed, step)
+        images, targets = mix(images, targets, recipe.mixup_alpha, recipe.cutmix_alpha, draws)
+        neighbours = self._part.neighbours if self._part is not None else 0
+        return images[neighbours:], targets[neighbours:]
 
     def criterion(self, logits: Tensor, targets: Tensor) -> Tensor:
         """The mean loss; see :func:`training_loss`.
@@ -107,12 +120,16 @@ class Additions:
             return images
         # One stream for all parts: each image starts where it would in a whole batch.
         start = generator("recipe attack", self._seed, step) if recipe.adversarial_start else None
+        if start is not None and self._part is not None:
+            # What the images before these are given.
+            torch.rand((self._part.first, *images.shape[1:]), generator=start)
         settings = (recipe.adversarial_epsilon, recipe.adversarial_steps, recipe.effective_step_size, start)
         pairs = zip(images.tensor_split(parts), targets.tensor_split(parts), strict=True)
         return torch.cat([pgd(partial(_of, loss_of, part), seen, *settings) for seen, part in pairs])
 
     def _draws(self, purpose: str, step: int) -> Draws:
-        return Draws("recipe", purpose, self._seed, step)
+        key = ("recipe", purpose, self._seed, step)
+        return Draws(*key) if self._part is None else PartDraws(self._part, *key)
 
 
 def _of(loss_of: Callable[[Tensor, Tensor], Tensor], targets: Tensor, images: Tensor) -> Tensor:

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from studies.benchmarks.boxes import crop_boxes
 from studies.benchmarks.draws import Draws
+from studies.share import Part
 
 
-def random_crop(images: Tensor, smallest: float, draws: Draws) -> Tensor:
+def random_crop(images: Tensor, smallest: float, draws: Draws, part: Part | None = None) -> Tensor:
     """Crops each image at random and resizes the crop to the image's size, bilinearly.
 
     Boxes follow the distribution of torchvision's ``RandomResizedCrop``, and pixels are its pixels to rounding; here a
@@ -18,13 +19,15 @@ def random_crop(images: Tensor, smallest: float, draws: Draws) -> Tensor:
     Args:
         images: Shape ``(N, channels, height, width)``, floating point.
         smallest: Smallest area of a crop as a fraction of the image's, in (0, 1].
-        draws: Gives the boxes.
+        draws: Gives the boxes of the whole batch.
+        part: Which images of the batch these are; by default all.
 
     Returns:
         The crops, same shape and dtype.
     """
     count, _, height, width = images.shape
-    tops, lefts, heights, widths = crop_boxes(count, height, width, smallest, draws)
+    boxes = crop_boxes(count if part is None else part.batch, height, width, smallest, draws)
+    tops, lefts, heights, widths = boxes if part is None else (side[part.rows] for side in boxes)
     rows = torch.from_numpy(_resampling(tops, heights, height)).to(images)
     columns = torch.from_numpy(_resampling(lefts, widths, width)).to(images)
     return rows[:, None] @ images @ columns[:, None].mT

@@ -20,6 +20,7 @@ _LATER: dict[str, Any] = {
     "training.layer_decay": 1.0,
     "training.batch_norm": "batch",
     "evaluation.surface": None,
+    "training.precision": "float32",
 }
 """Settings that came later, dotted where they are nested, and the value that all earlier cells had."""
 

@@ -49,14 +49,37 @@ class Execution(BaseModel):
     micro_batch: int | None = Field(
         default=None, ge=1, description="Images that go through the model at once in training; null: the whole batch."
     )
+    activation_checkpointing: bool = Field(
+        default=False, description="Whether training keeps the inputs of blocks only, and computes their inside twice."
+    )
+    channels_last: bool = Field(default=False, description="Whether convolutions run with channels innermost.")
+    compile: bool = Field(default=False, description="Whether torch.compile compiles the training step.")
+    processes: int = Field(
+        default=1,
+        ge=1,
+        description="Processes that share every batch of a cell in training, each with the whole model; each its GPU.",
+    )
+    sharded: bool = Field(default=False, description="Whether processes split the model; not to be had in a study.")
+
+    @field_validator("sharded")
+    @classmethod
+    def _is_not_sharded(cls, sharded: bool) -> bool:
+        if sharded:
+            raise ValueError(
+                "a study trains whole models on every process (processes: N); fully_shard (FSDP2) is for loops of your "
+                "own, see gmixout.sharded: element and column masks in plain storage on one mesh dimension, segments "
+                "and rows that the processes divide, no members, and the state is gathered before merging"
+            )
+        return sharded
 
     def reading(self, workers: int) -> Reading:
         """How each of so many workers on one machine reads images."""
-        return Reading(self.readers or readers_for(workers), self.prefetch)
+        return Reading(self.readers or readers_for(workers * self.processes), self.prefetch)
 
     def engine(self) -> Engine:
         """How a training step is carried out."""
-        return Engine(self.micro_batch)
+        how = (self.micro_batch, self.activation_checkpointing, self.channels_last, self.compile)
+        return Engine(*how, self.processes)
 
 
 class StudySettings(BaseModel):
@@ -117,10 +140,17 @@ class StudySettings(BaseModel):
             schedule = self.schedule_of(block)
             if block.traits.needs_validation and schedule.validate_every is None:
                 raise ValueError(f"{block.name} looks at ID validation while it trains: set training.validate_every")
-            if block.traits.couples_images and self.execution.engine().parts(schedule.batch_size) > 1:
+            engine = self.execution.engine()
+            if block.traits.couples_images and (engine.parts(schedule.batch_size) > 1 or engine.processes > 1):
                 raise ValueError(
                     f"the loss of {block.name} compares the images of a batch with each other: execution.micro_batch "
-                    f"must be at least its batch_size ({schedule.batch_size}), got {self.execution.micro_batch}"
+                    f"must be at least its batch_size ({schedule.batch_size}) and execution.processes 1, "
+                    f"got {engine.micro_batch} and {engine.processes}"
+                )
+            if block.traits.trains and schedule.batch_size < engine.processes:
+                raise ValueError(
+                    f"each process needs an image of every batch: execution.processes ({engine.processes}) must be at "
+                    f"most the batch_size of {block.name}, got {schedule.batch_size}"
                 )
         return self
 

@@ -33,6 +33,10 @@ class Schedule(BaseModel):
         allow_inf_nan=False,
         description="Largest norm of the whole gradient; null switches clipping off.",
     )
+    precision: Literal["float32", "bfloat16", "float16"] = Field(
+        default="float32",
+        description="What products are computed in while training; weights, gradients and evaluation stay float32.",
+    )
     layer_decay: float = Field(
         default=1.0,
         gt=0,

@@ -69,7 +69,11 @@ BAD = {
     "alpha": (study(evaluation={"wise_alphas": [1.5]}), ["evaluation.wise_alphas.0:", "1.5"]),
     "parts of a coupled loss": (
         study(methods=[{"name": "flyp"}], backbones=["clip-vit-b16"], execution={"micro_batch": 4}),
-        ["flyp compares", "at least its batch_size (16), got 4"],
+        ["flyp compares", "at least its batch_size (16)", "got 4 and 1"],
+    ),
+    "sharded": (study(execution={"sharded": True}), ["execution.sharded:", "fully_shard", "processes: N"]),
+    "more processes than images": (
+        study(execution={"processes": 17}), ["processes (17) must be at most the batch_size of full, got 16"],
     ),
     "parts of nothing": (study(execution={"micro_batch": 0}), ["execution.micro_batch:", "got 0"]),
     "decay of layers": (study(training={"layer_decay": 0}), ["training.layer_decay:", "got 0"]),

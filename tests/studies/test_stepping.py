@@ -27,10 +27,11 @@ EVERYTHING = Recipe(augmentation="randaugment", mixup_alpha=0.4, cutmix_alpha=0.
 ROBUST = Recipe(adversarial_epsilon=0.05, adversarial_steps=2)
 
 
-def cell(method, schedule, **options):
+def cell(method, schedule, period=None, **options):
     levers = {}
     if method in ("gmixout", "mixout"):
-        levers = canonical_levers(complete_levers(method, {"sparsity": 0.5}), schedule.steps, schedule.weight_decay)
+        given = {"sparsity": 0.5} | ({"resample_every": period} if period else {})
+        levers = canonical_levers(complete_levers(method, given), schedule.steps, schedule.weight_decay)
     return CellSettings(
         benchmark="digits", manifest="00", backbone="digits-vit-tiny", pretrain_seed=0, method=method, seed=3,
         learning_rate=1e-3, training=schedule, levers=levers, options=complete_options(method, options),
