@@ -6,6 +6,8 @@ iWildCam) unless another is named. A candidate with a diverged seed ranks behind
 missing seeds ranks behind complete ones.
 """
 
+from collections.abc import Collection
+
 import numpy as np
 import pandas as pd
 
@@ -34,7 +36,7 @@ def candidates(records: Records, metric: str | None = None) -> pd.DataFrame:
         method's other candidates have, failed ones included), ``diverged``; ``rank`` (1 is best); ``cells`` (tuple of
         cell hashes).
     """
-    return _ranked(records.cells, _validation(records, metric)["value"])
+    return _ranked(records.cells, _validation(records, metric)["value"], set(records.metrics["cell"]))
 
 
 def select(records: Records, by: str = "method", metric: str | None = None) -> pd.DataFrame:
@@ -117,7 +119,7 @@ def _of_metric(metrics: pd.DataFrame, records: Records, metric: str | None) -> p
     return metrics[metrics["metric"].astype(object).eq(wanted).to_numpy(dtype=bool)]
 
 
-def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
+def _ranked(cells: pd.DataFrame, scores: pd.Series, measured: Collection[str] = ()) -> pd.DataFrame:
     # What a cell cost or how it went otherwise is no ground for a choice, so it is cut away here.
     known = with_setting(cells[["cell", *PLACE, "pretrain_seed", "method", "seed", "learning_rate", "steps",
                                 "batch_size", "weight_decay", *CHOICES, "status"]])  # fmt: skip
@@ -125,17 +127,25 @@ def _ranked(cells: pd.DataFrame, scores: pd.Series) -> pd.DataFrame:
     known = known.assign(score=score.where(known["status"].ne("failed").to_numpy(dtype=bool), np.nan))
     expected = {tuple(map(str, key)): group["run"].nunique() for key, group in known.groupby([*PLACE, "method"])}
     choices = known[list(CHOICES)].to_dict("records")
+    # Published results seldom tell ID validation; a method's only candidate is no choice, and needs none.
+    candidates = {tuple(map(str, key)): len(group[_CANDIDATE].drop_duplicates())
+                  for key, group in known.groupby([*PLACE, "method"])}  # fmt: skip
+    known["is_measured"] = (known["cell"].isin(measured) & known["status"].eq("done")).to_numpy(dtype=bool)
     rows = []
     for key, group in known.reset_index(drop=True).groupby(_CANDIDATE, dropna=False, sort=True):
-        runs = expected[tuple(map(str, key[:3]))]
+        place = tuple(map(str, key[:3]))
+        runs = expected[place]
         diverged = int(group["status"].eq("diverged").sum())
-        present = group[group["score"].notna()]
+        is_present = group["score"].notna()
+        if candidates[place] == 1 and not is_present.any():
+            is_present = group["is_measured"]
+        present = group[is_present]
         rows.append({
             **dict(zip(_CANDIDATE, key)),
             **choices[group.index[0]],
             "id_val_score": float(present["score"].mean()) if len(present) else float("nan"),
             "seeds": len(present),
-            "missing": runs - int((group["score"].notna() | group["status"].eq("diverged")).sum()),
+            "missing": runs - int((is_present | group["status"].eq("diverged")).sum()),
             "diverged": diverged,
             "cells": tuple(sorted(present["cell"])),
         })  # fmt: skip

@@ -48,6 +48,13 @@ app = typer.Typer(
         gmixout report levers-quick       all of it as one HTML page
     """,
 )
+RECORDS = typer.Argument(
+    ..., metavar="RECORDS", help="A folder of records, or a results folder; with --map a .csv, .tsv or .jsonl table."
+)
+MAP = typer.Option(
+    None, "--map", metavar="FILE", help="YAML or JSON that says what the columns of a foreign table are."
+)
+
 app.add_typer(study.app, name="study")
 app.add_typer(data.app, name="data")
 app.command()(doctor)
@@ -62,11 +69,12 @@ def root(debug: bool = typer.Option(False, "--debug", help="Show the traceback o
 
 @app.command()
 def figures(
-    records: Path = typer.Argument(..., metavar="RECORDS", help="A folder of records, or a results folder."),
+    records: Path = RECORDS,
     out: Path = typer.Option(Path("figures"), "--out", help="Where the figures go, or lie."),
     is_check: bool = typer.Option(
         False, "--check", help="Draw nothing: compare the data behind stored figures with the records."
     ),
+    column_map: Path | None = MAP,
 ) -> None:
     """Draw all figures from stored records: PNG, SVG, a caption, and the numbers behind each as CSV. Needs no torch.
 
@@ -78,28 +86,36 @@ def figures(
         gmixout figures results/levers-quick/records --out figures
 
         gmixout figures figures/rivals/records --out figures/rivals --check
+
+        gmixout figures published.csv --map columns.yaml --out figures
     """
     from studies.commands import figures as drawing
 
     if is_check:
-        raise typer.Exit(drawing.check(records, out, Console()))
-    drawing.figures(records, out, Console())
+        raise typer.Exit(drawing.check(records, out, Console(), column_map))
+    drawing.figures(records, out, Console(), column_map)
 
 
 @app.command()
 def tables(
-    records: Path = typer.Argument(..., metavar="RECORDS", help="A folder of records, or a results folder."),
+    records: Path = RECORDS,
     out: Path = typer.Option(Path("tables"), "--out", help="Where the tables go."),
+    column_map: Path | None = MAP,
 ) -> None:
     """Write all tables from stored records: Markdown, LaTeX, and CSV in full precision. Needs no torch.
 
-    Methods with intervals, paired differences with Holm's correction, costs, implicit ensembles, effects of levers.
+    Methods with intervals, paired differences with Holm's correction, costs, implicit ensembles, effects of levers,
+    granularities, one run against many.
 
-    Example: gmixout tables results/rivals/records --out tables
+    Examples:
+
+        gmixout tables results/rivals/records --out tables
+
+        gmixout tables published.csv --map columns.yaml --out tables
     """
     from studies.commands import tables as writing
 
-    writing.tables(records, out, Console())
+    writing.tables(records, out, Console(), column_map)
 
 
 @app.command()
@@ -107,6 +123,7 @@ def report(
     study: str = typer.Argument(..., metavar="STUDY", help="A preset, a YAML file, or a folder of records."),
     results: Path | None = typer.Option(None, "--results", help="Results folder.  [default: results/<name>]"),
     out: Path | None = typer.Option(None, "--out", help="The file.  [default: report.html beside the results]"),
+    column_map: Path | None = MAP,
 ) -> None:
     """Write one self-contained HTML page: findings with their tests, figures, tables, settings, provenance.
 
@@ -120,7 +137,7 @@ def report(
     """
     from studies.commands import report as writing
 
-    writing.report(study, results, out, Console())
+    writing.report(study, results, out, Console(), column_map)
 
 
 def main() -> None:

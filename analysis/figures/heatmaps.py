@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
 from analysis import theme
-from analysis.design import core, level_label, ordered_levels, with_shared_runs
+from analysis.design import MAIN_LEVERS, core, level_label, ordered_levels, with_shared_runs
 from analysis.figures.figure import Figure, needs
 from analysis.figures.maps import draw_map
 from analysis.figures.words import counted, listed, percent, span
@@ -28,7 +28,7 @@ def table(records: Records) -> pd.DataFrame:
     are kept with NaN scores, so that a hole in the map is explained.
     """
     tried = candidates(records)
-    tried = core(tried[tried["method"].eq("gmixout")])
+    tried = core(tried[tried["method"].eq("gmixout")]).dropna(subset=list(MAIN_LEVERS))
     needs(tried["setting"].nunique() > 1, "GMixout cells at several settings", "run a study that sweeps levers")
     tried = with_shared_runs(tried.drop_duplicates("setting"))
     cells = lever_cells(records, rates="common").query("not is_shared")

@@ -37,6 +37,8 @@ def table(records: Records) -> pd.DataFrame:
     curves = outcomes(records, select(records))
     curves = _means(curves[curves["weights"].eq("wise")], ["method", "alpha"], "wise")
     settings = lever_cells(records).query("not is_shared")
+    # Published results may not tell their levers; then there is no cloud of settings.
+    settings = settings[settings["sparsity"].notna()]
     cloud = _means(settings, ["method", "setting"], "setting")
     parts = [part for part in (methods.assign(kind=kinds), curves, cloud) if len(part)]
     whole = pd.concat([part.reindex(columns=COLUMNS).astype(object) for part in parts], ignore_index=True)

@@ -3,6 +3,8 @@
 The reader owns the schema; ``studies`` writes what it finds here.
 """
 
+from analysis.records.column_map import ColumnMap, read_map
+from analysis.records.foreign import read_foreign, read_given
 from analysis.records.frames import cells_frame, curves_frame, examples_frame, metrics_frame, pack, unpack
 from analysis.records.remembered import remembered
 from analysis.records.schema import (
@@ -41,6 +43,7 @@ __all__ = [
     "TABLES",
     "WEIGHTS",
     "Column",
+    "ColumnMap",
     "Records",
     "canonical_json",
     "cells_frame",
@@ -50,6 +53,9 @@ __all__ = [
     "metrics_frame",
     "pack",
     "read",
+    "read_foreign",
+    "read_given",
+    "read_map",
     "remembered",
     "unpack",
     "validate",

@@ -6,15 +6,16 @@ from rich.console import Console
 
 from analysis.figures.check import Checked, check_all
 from analysis.figures.render import Drawn, draw_all
-from analysis.records import read
+from analysis.records import read_given
 
 
-def draw(records: Path, out: Path) -> list[Drawn]:
+def draw(records: Path, out: Path, column_map: Path | None = None) -> list[Drawn]:
     """Draws every figure that the records have data for.
 
     Args:
-        records: A folder of records, or a results folder.
+        records: A folder of records, or a results folder; with a column map, a foreign table.
         out: Folder for PNG, SVG, CSV and captions; made if need be.
+        column_map: File that says what the table's columns are.
 
     Returns:
         What became of each figure.
@@ -22,19 +23,19 @@ def draw(records: Path, out: Path) -> list[Drawn]:
     Raises:
         ValueError: If the records cannot be read.
     """
-    return draw_all(read(records), out)
+    return draw_all(read_given(records, column_map), out)
 
 
-def figures(records: Path, out: Path, console: Console) -> None:
+def figures(records: Path, out: Path, console: Console, column_map: Path | None = None) -> None:
     """Draws every figure and tells what became of it."""
-    for drawn in draw(records, out):
+    for drawn in draw(records, out, column_map):
         words = f"skipped: {drawn.skipped}" if drawn.skipped else ", ".join(str(path) for path in drawn.files)
         _say(console, f"{drawn.name}: {words}")
 
 
-def check(records: Path, out: Path, console: Console) -> int:
+def check(records: Path, out: Path, console: Console, column_map: Path | None = None) -> int:
     """Compares stored figures with the records and tells what differs; returns the exit code, 1 if something does."""
-    found = check_all(read(records), out)
+    found = check_all(read_given(records, column_map), out)
     for one in found:
         for line in one.problems:
             _say(console, f"{one.name}: {line}")

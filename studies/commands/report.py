@@ -6,21 +6,24 @@ from pathlib import Path
 from rich.console import Console
 
 from analysis.printing import replace_file
-from analysis.records import Records, read
+from analysis.records import Records, read, read_given
 from analysis.report import report as page
 from studies.commands.tables import TABLES
 from studies.settings import load_study, study_path
 from studies.store import ResultsError
 
 
-def report(study: str, results: Path | None, out: Path | None, console: Console) -> Path:
+def report(
+    study: str, results: Path | None, out: Path | None, console: Console, column_map: Path | None = None
+) -> Path:
     """Writes the page and tells where it is.
 
     Args:
-        study: Name of a preset, path of a YAML file, or a folder of records.
+        study: Name of a preset, path of a YAML file, or a folder of records; with a column map, a foreign table.
         results: The study's results folder; by default ``results/<name of the study>``.
         out: The file; by default ``report.html`` in the results folder, or beside a folder of records.
         console: Where to say it.
+        column_map: File that says what the table's columns are.
 
     Returns:
         The file.
@@ -31,8 +34,12 @@ def report(study: str, results: Path | None, out: Path | None, console: Console)
         ValueError: If the records cannot be read, or hold no cell.
     """
     arguments = [study, *(["--results", str(results)] if results else []), *(["--out", str(out)] if out else [])]
+    arguments += ["--map", str(column_map)] if column_map else []
     command = f"gmixout report {shlex.join(arguments)}"
-    if Path(study).is_dir():
+    if column_map is not None:
+        records, settings, title = read_given(study, column_map), "", Path(study).name
+        target = out or Path(study).with_name("report.html")
+    elif Path(study).is_dir():
         records, settings, title = read(study), "", str(Path(study))
         is_records = (Path(study) / "cells.parquet").is_file()
         target = out or (Path(study).parent if is_records else Path(study)) / "report.html"

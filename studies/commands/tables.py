@@ -22,7 +22,7 @@ from analysis.printing import (
     to_latex,
     to_markdown,
 )
-from analysis.records import Records, read
+from analysis.records import Records, read_given
 from analysis.tables import costs, implicit_ensembles, summary
 
 Printed = Callable[[pd.DataFrame], pd.DataFrame]
@@ -73,7 +73,7 @@ def write_tables(records: Records, out: Path) -> list[Path]:
     return written
 
 
-def tables(folder: Path, out: Path, console: Console) -> None:
+def tables(records: Path, out: Path, console: Console, column_map: Path | None = None) -> None:
     """Writes every table and names the files."""
-    for path in write_tables(read(folder), out):
+    for path in write_tables(read_given(records, column_map), out):
         console.print(str(path), highlight=False, soft_wrap=True, markup=False)
