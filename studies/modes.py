@@ -65,6 +65,11 @@ def require_separable(method: Method) -> None:
         )
 
 
+def has_batch_norms(model: nn.Module) -> bool:
+    """Whether there is any batch norm."""
+    return bool(_batch_norms(model))
+
+
 def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
     return [module for module in model.modules() if isinstance(module, _BatchNorm)]
 

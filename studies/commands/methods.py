@@ -6,7 +6,7 @@ from typing import Any
 import typer
 from rich.console import Console
 
-from studies.settings import LEVERS, TRAITS
+from studies.settings import LEVERS, TRAITS, Schedule
 from studies.settings.points import DEFINING
 from studies.settings.recipe import Recipe
 from studies.settings.traits import Traits
@@ -58,6 +58,10 @@ def methods(console: Console, is_json: bool) -> None:
     say(console, "\nlevers (methods.levers, methods.sweep):")
     for name, (_, text) in LEVERS.items():
         say(console, f"    {name}: {text}")
+    say(console, "\nany method's training (training, methods.training):")
+    for name, field in Schedule.model_fields.items():
+        if name != "recipe":
+            say(console, f"    {name} [{_plain(field.default)}]: {field.description}")
     say(console, "\nadditions to any method's training (training.recipe, methods.training.recipe):")
     for name, field in Recipe.model_fields.items():
         say(console, f"    {name} [{_plain(field.default)}]: {field.description}")

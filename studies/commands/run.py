@@ -175,16 +175,14 @@ def write_results(opened: Opened, choices: Choices, console: Console) -> None:
 
 
 def require_fit(opened: Opened) -> None:
-    """Refuses a benchmark that a backbone cannot take, before any work; shapes say it, no weights are read.
+    """Refuses a benchmark or a method that a backbone cannot take, before any work.
 
     Raises:
-        ValueError: If there is one.
+        ValueError: If there is one; see ``studies.fit``.
     """
-    from studies import backbones, benchmarks
+    from studies import benchmarks, fit
 
-    classes = class_words(benchmarks.load(opened.study.benchmark).classes)
-    for name in opened.study.backbones:
-        backbones.blank(name, classes, device="meta")
+    fit.require_fit(opened.study, class_words(benchmarks.load(opened.study.benchmark).classes))
 
 
 def require_room(opened: Opened, outcome: Outcome) -> None:

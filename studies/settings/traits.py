@@ -106,6 +106,7 @@ class Traits:
         has_weights: Whether it ends in one set of weights, which WiSE-FT can interpolate.
         needs_text: Whether the backbone must have a text tower.
         couples_images: Whether its loss compares the images of a batch with each other.
+        trains_norms: Whether the norms of the backbone train.
         needs_validation: Whether ``training.validate_every`` must be set.
         code: SHA-256 of the file of a user's own method; empty for ours.
     """
@@ -117,14 +118,15 @@ class Traits:
     has_weights: bool = True
     needs_text: bool = False
     couples_images: bool = False
+    trains_norms: bool = True
     needs_validation: bool = False
     code: str = ""
 
 
 TRAITS: Mapping[str, Traits] = {
     "zero_shot": Traits(trains=False),
-    "linear_probe": Traits(),
-    "random_head_probe": Traits(),
+    "linear_probe": Traits(trains_norms=False),
+    "random_head_probe": Traits(trains_norms=False),
     "bias_norm": Traits(),
     "full": Traits(),
     "lp_ft": Traits(LpFtOptions),
@@ -133,9 +135,9 @@ TRAITS: Mapping[str, Traits] = {
     "ema": Traits(EmaOptions),
     "weight_average": Traits(AverageOptions),
     "swad": Traits(SwadOptions, needs_validation=True),
-    "lora": Traits(LoraOptions),
-    "dora": Traits(LoraOptions),
-    "shira": Traits(ShiraOptions),
+    "lora": Traits(LoraOptions, trains_norms=False),
+    "dora": Traits(LoraOptions, trains_norms=False),
+    "shira": Traits(ShiraOptions, trains_norms=False),
     "flyp": Traits(FlypOptions, needs_text=True, couples_images=True),
     **{name: Traits(has_levers=True) for name in POINTS},
     "uniform_soup": Traits(trains=False, takes_pool=True),
