@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: setup demo test lint figures bench bench-gpu
+.PHONY: setup demo test lint figures check-figures bench bench-gpu
 
 setup: $(STAMP)
 
@@ -35,6 +35,10 @@ figures: setup
 	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick
 	$(BIN)/gmixout figures figures/rivals/records --out figures/rivals
 	$(BIN)/gmixout tables figures/rivals/records --out figures/rivals
+
+check-figures: setup
+	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick --check
+	$(BIN)/gmixout figures figures/rivals/records --out figures/rivals --check
 
 bench: setup
 	@echo "[bench] step time, memory, redraws, kernels and growth on this CPU, then figures and bars"

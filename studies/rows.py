@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from analysis.accuracy import accuracy_score, group_accuracy_score, harmonic_accuracy_score, macro_f1_score
-from analysis.calibration import calibration_scores
+from analysis.calibration import calibration_scores, reliability_curve
 from analysis.detection import detection_columns
 from analysis.diversity import diversity_scores, ensemble_log_probabilities
 from analysis.selective import selective_scores
@@ -27,6 +27,7 @@ def metric_rows(outputs: Outputs) -> Iterator[Row]:
         yield from _rows({"weights": "reported"}, "id_test", {"robust_accuracy_score": score}, examples)
     yield from _model_rows({"weights": "reported"}, outputs.reported, outputs)
     yield from _detection_rows("reported", outputs.reported, outputs.largest)
+    yield from _reliability_rows(outputs)
     for alpha, logits in outputs.wise.items():
         yield from _model_rows({"weights": "wise", "alpha": alpha}, logits, outputs)
     for number, logits in enumerate(outputs.members):
@@ -102,6 +103,22 @@ def _detection_rows(
             yield from _rows(
                 {"weights": weights}, split, detection_columns(logits["id_test"], values, *peaks), len(values)
             )
+
+
+def _reliability_rows(outputs: Outputs) -> Iterator[Row]:
+    """Confidence and accuracy in each bin of confidence that holds an example, for reliability diagrams.
+
+    Metrics ``bin_confidence_<number>`` and ``bin_accuracy_<number>_score`` on the ID test split and the OOD domains;
+    ``examples`` are those of the bin.
+    """
+    for split, values in outputs.reported.items():
+        if split == "id_test" or split.startswith("ood/"):
+            curve = reliability_curve(values, outputs.labels[split])
+            for number, row in enumerate(curve.to_dict("records")):
+                if row["examples"]:
+                    found = {f"bin_confidence_{number:02d}": row["confidence"],
+                             f"bin_accuracy_{number:02d}_score": row["accuracy"]}  # fmt: skip
+                    yield from _rows({"weights": "reported"}, split, found, int(row["examples"]))
 
 
 def _scores(values: npt.ArrayLike, labels: npt.NDArray[np.int64], metric: str) -> dict[str, float]:

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from analysis import levers, printing, records, tables, theme
+from analysis.figures import check
 from benchmarks import stored, summary
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -46,9 +47,18 @@ def test_its_numbers_are_those_of_the_records():
 def test_its_figures_are_drawn_from_the_stored_records():
     fingerprint = records.read(ROOT / "figures/levers-quick/records").fingerprint()
     drawn = sorted((ROOT / "figures/levers-quick").glob("*.csv"))
-    assert len(drawn) == 12
+    assert len(drawn) == 13
     for path in drawn:
         assert path.read_text().startswith(f"# records sha256:{fingerprint}\n")
+
+
+@pytest.mark.parametrize("study", ["levers-quick", "rivals"])
+def test_stored_figures_pass_their_check(study):
+    # Those that are quick to compute; `gmixout figures RECORDS --out DIR --check` does all.
+    stored = records.read(ROOT / "figures" / study / "records")
+    names = ["training_curves", "corruption_severity", "corruption_grid"]
+    checked = check.check_all(stored, ROOT / "figures" / study, names)
+    assert [(one.name, one.problems, one.note) for one in checked] == [(name, (), "") for name in names]
 
 
 def test_its_rivals_are_those_of_the_records():

@@ -1,0 +1,104 @@
+"""Figures of what later records keep: reliability by bins of confidence, the loss surface between a run's models."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure as Canvas
+
+from analysis import theme
+from analysis.barriers import barrier_errors
+from analysis.calibration import calibration_error, reliability_curve
+from analysis.figures import FIGURES
+from analysis.records import PATHS, Records, metrics_frame
+from analysis.selection import select
+from tests.analysis.synthetic import fabricate
+
+ALPHAS = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+@pytest.fixture(scope="module")
+def few() -> Records:
+    return fabricate(anchors=("ema",), periods=(10.0,), sparsities=(0.9,), learning_rates=(1e-3,))
+
+
+def with_metrics(records: Records, rows: list[dict]) -> Records:
+    metrics = pd.concat([records.metrics, metrics_frame(rows)], ignore_index=True)
+    return Records(records.cells, metrics, records.examples, records.curves)
+
+
+def chosen(records: Records) -> dict[str, tuple[str, ...]]:
+    return select(records).set_index("method")["cells"].to_dict()
+
+
+@pytest.fixture(scope="module")
+def answers(few) -> dict[tuple[str, str], tuple[np.ndarray, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    found = {}
+    for method, cells in chosen(few).items():
+        for cell, split in ((cell, split) for cell in cells for split in ("id_test", "ood/real", "ood/clipart")):
+            labels = rng.integers(5, size=300)
+            logits = 1.5 * rng.normal(size=(300, 5)) + 2.0 * np.eye(5)[labels] * (method != "zero_shot")
+            found[cell, split] = logits, labels
+    return found
+
+
+def binned(answers) -> list[dict]:
+    rows = []
+    for (cell, split), (logits, labels) in answers.items():
+        for number, row in reliability_curve(logits, labels).iterrows():
+            if row["examples"]:
+                at = {"cell": cell, "weights": "reported", "split": split, "examples": int(row["examples"])}
+                rows.append(at | {"metric": f"bin_confidence_{number:02d}", "value": row["confidence"]})
+                rows.append(at | {"metric": f"bin_accuracy_{number:02d}_score", "value": row["accuracy"]})
+    return rows
+
+
+def test_reliability_pools_seeds_and_domains_as_all_their_examples(few, answers) -> None:
+    frame = FIGURES["reliability"].table(with_metrics(few, binned(answers)))
+    cells = chosen(few)["full"]
+    for shift, splits in (("id", ["id_test"]), ("ood", ["ood/real", "ood/clipart"])):
+        pooled = [answers[cell, split] for cell in cells for split in splits]
+        logits, labels = (np.concatenate(part) for part in zip(*pooled))
+        ours = frame[frame["shift"].eq(shift) & frame["method"].eq("full")].set_index("bin")
+        assert ours["calibration_error"].iloc[0] == pytest.approx(calibration_error(logits, labels))
+        expected = reliability_curve(logits, labels)
+        for number, row in ours.iterrows():
+            assert row["accuracy"] == pytest.approx(expected["accuracy"][number])
+            assert row["examples"] == expected["examples"][number]
+        assert ours["examples"].sum() == len(labels)
+    draws_and_speaks("reliability", frame)
+
+
+def test_surface_averages_a_runs_paths_before_runs(few) -> None:
+    rows, heights = [], {}
+    for method, cells in chosen(few).items():
+        for cell in cells if method in ("full", "gmixout") else ():
+            for path in PATHS:
+                for member in (0, 1) if path == "path_members" else (-1,):
+                    height = 0.1 * (len(heights) % 7)
+                    heights[cell, path, member] = height
+                    losses = [1.0 + height * 4 * alpha * (1 - alpha) for alpha in ALPHAS]
+                    at = {"cell": cell, "weights": path, "member": member, "split": "id_test", "examples": 50}
+                    rows += [at | {"alpha": alpha, "metric": "cross_entropy_error", "value": loss}
+                             for alpha, loss in zip(ALPHAS, losses)]  # fmt: skip
+                    rows += [at | {"metric": metric, "value": value}
+                             for metric, value in barrier_errors(ALPHAS, losses, [0.5] * 5).items()]  # fmt: skip
+    frame = FIGURES["loss_surface"].table(with_metrics(few, rows))
+    ours = frame[frame["method"].eq("gmixout") & frame["path"].eq("path_members")]
+    cells = chosen(few)["gmixout"]
+    expected = np.mean([np.mean([heights[cell, "path_members", member] for member in (0, 1)]) for cell in cells])
+    chord = ours[ours["metric"].eq("chord_barrier_error")]
+    assert chord["value"].item() == pytest.approx(expected)
+    assert chord["runs"].item() == len(cells)
+    middle = ours[ours["metric"].eq("cross_entropy_error") & ours["alpha"].eq(0.5)]
+    assert middle["value"].item() == pytest.approx(1.0 + expected)
+    assert set(frame["path"]) == set(PATHS)
+    draws_and_speaks("loss_surface", frame)
+
+
+def draws_and_speaks(name: str, frame: pd.DataFrame) -> None:
+    with theme.style():
+        assert FIGURES[name].draw(frame, Canvas(figsize=FIGURES[name].size, layout="constrained"))
+    words = FIGURES[name].caption(frame)
+    assert "nan" not in words
+    assert any(letter.isdigit() for letter in words)
