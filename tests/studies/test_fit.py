@@ -1,10 +1,14 @@
 """A study that its backbones cannot give is refused before any work, in one line."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from studies.backbones import BACKBONES
+from studies.engine import Engine
 from studies.fit import require_fit
 from studies.settings import StudySettings
+from studies.smaller import after_out_of_memory
 from tests.studies.backbones.conftest import TINY
 
 CLASSES = ("cat", "dog", "ice cream")
@@ -60,3 +64,26 @@ def test_refused(given, message):
 )
 def test_accepted(given):
     require_fit(given, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "method", "training", "sizes"),
+    [
+        ("vit-b16", "full", {"batch_size": 13}, [7, 4, 2, 1]),
+        ("resnet50", "linear_probe", {}, [8, 4, 2, 1]),
+        ("resnet50", "full", {"batch_norm": "frozen"}, [8, 4, 2, 1]),
+        ("resnet50", "full", {}, []),
+        ("clip-vit-b16", "flyp", {}, []),
+        ("vit-b16", "zero_shot", None, []),
+    ],
+)
+def test_less_memory_where_the_batch_can_be_cut(backbone, method, training, sizes, monkeypatch):
+    monkeypatch.setattr("studies.benchmarks.load", lambda name: SimpleNamespace(classes=CLASSES))
+    changes = {"training": training} if training else {}
+    (cell,) = study(backbone, method, **changes).cells("00")
+    engine, found = Engine(), []
+    while (engine := after_out_of_memory(cell, engine)) is not None:
+        found.append(engine.micro_batch)
+        parts = engine.parts(cell.training.batch_size)
+        assert -(-cell.training.batch_size // parts) <= engine.micro_batch
+    assert found == sizes
