@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import math
+import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -110,7 +111,12 @@ def read(path: Path | None, device: str) -> dict[str, Any] | None:
             logger.warning("the checkpoint %s is damaged; the run begins anew", path)
             return None
         file.seek(0)
-        found: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        try:
+            found: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+        except pickle.UnpicklingError:
+            # Whole, but not of our making: it asks for more than tensors.
+            logger.warning("the checkpoint %s holds more than numbers and is not read; the run begins anew", path)
+            return None
     return found
 
 

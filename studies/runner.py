@@ -11,7 +11,6 @@ from pathlib import Path
 from types import FrameType, MappingProxyType
 
 from studies.failures import ATTEMPTS, DISK_FULL, Failure, sort_failure
-from studies.frames import write_failure
 from studies.lease import STALE_AFTER_S, Leased, silent_beat
 from studies.logs import log_folder, tail
 from studies.messages import JOB, Failed, Finished, Moving, Released, Task
@@ -294,6 +293,9 @@ class Runner:
             self._display.say("another process works on some of the cells; they are looked at again at the end")
 
     def _bury(self, identity: str, slot: Slot, died: Died) -> Failed | Released:
+        # Tables take a second to import, and most runs bury nobody.
+        from studies.frames import write_failure
+
         folder = self._store.cell(identity)
         earlier = folder.failure()
         attempts = 1 + (earlier.attempts if earlier else 0)

@@ -16,6 +16,7 @@ from filelock import FileLock, Timeout
 from optuna.exceptions import ExperimentalWarning, StorageInternalError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal._file import BaseJournalFileLock
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -154,7 +155,8 @@ def open_storage(
                 "a database with --storage postgresql://…",
                 folder / JOURNAL,
             )
-        storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+        journal = folder / JOURNAL
+        storage = JournalStorage(JournalFileBackend(str(journal), _Flock(folder / f".{JOURNAL}.lock")))
         return Storage(storage, Turns(folder / f".{JOURNAL}.turn"))
     parsed = _parsed(url)
     if parsed.get_backend_name() == "sqlite":
@@ -191,6 +193,20 @@ def is_on_network(folder: Path, mounts: Path = Path("/proc/mounts")) -> bool:
     }
     kind = kinds[max(kinds, key=lambda mounted: len(mounted.parts))] if kinds else ""
     return kind.removeprefix("fuse.") in _NETWORK
+
+
+class _Flock(BaseJournalFileLock):
+    """A journal's lock that a killed process gives back at once: Optuna's own is waited for, half a minute long."""
+
+    def __init__(self, path: Path) -> None:
+        self._lock = FileLock(path)
+
+    def acquire(self) -> bool:
+        self._lock.acquire()
+        return True
+
+    def release(self) -> None:
+        self._lock.release()
 
 
 def _parsed(url: str) -> URL:

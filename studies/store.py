@@ -182,8 +182,9 @@ class Store:
             identities: Cells whose finished files are compared with their hashes.
 
         Raises:
-            ResultsError: If the folder cannot be written, or a finished cell is damaged.
+            ResultsError: If the folder cannot be written, leads out of itself, or a finished cell is damaged.
         """
+        self._refuse_links()
         try:
             self.cells.mkdir(parents=True, exist_ok=True)
             write_text(self.cells / ".probe", "writable\n")
@@ -193,6 +194,20 @@ class Store:
                 f"the results folder {self.root} cannot be written ({error}); free it or choose another with --results"
             ) from error
         self.check(identities)
+
+    def _refuse_links(self) -> None:
+        """A folder from a stranger could lead whatever is written to it somewhere else."""
+        root = self.root.resolve()
+        for folder in [root, self.cells, *(self.cells / identity for identity in self.identities())]:
+            if not folder.is_dir():
+                continue
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(root):
+                        raise ResultsError(
+                            f"{entry.path} leads out of the results folder, where nothing may be written: remove the "
+                            "link, or give the folder that is meant with --results"
+                        )
 
     def check(self, identities: Iterable[str]) -> None:
         """Compares finished cells with their hashes.
@@ -217,6 +232,7 @@ class Store:
 def _differing(folder: Path, hashes: dict[str, str]) -> str | None:
     for name, expected in hashes.items():
         path = folder / name
-        if not path.exists() or file_hash(path) != expected:
+        # A marker from a stranger could have any file of this machine looked at.
+        if Path(name).name != name or not path.exists() or file_hash(path) != expected:
             return name
     return None

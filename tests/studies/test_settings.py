@@ -18,6 +18,7 @@ from studies.settings.points import complete_levers
 from studies.settings.recipe import Recipe
 from studies.settings.training import Schedule
 from studies.settings.traits import TRAITS
+from tests.studies.running import write_study
 
 GRID = {
     "name": "gmixout",
@@ -261,3 +262,20 @@ def test_canonical_levers_are_complete_for_the_method(cell):
 def test_settings_import_no_torch():
     code = "import sys, studies.settings as s; s.load_study('smoke').cells('00'); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_yaml_from_a_stranger_makes_no_objects(tmp_path):
+    mark = tmp_path / "mark"
+    path = tmp_path / "study.yaml"
+    path.write_text(f"name: !!python/object/apply:pathlib.Path.touch [!!python/object/apply:pathlib.Path [{mark}]]\n")
+    with pytest.raises(StudyError, match="is not YAML"):
+        load_study(str(path))
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "/tmp/outside", "a/b", "..", ".hidden"])
+def test_name_of_a_study_leads_nowhere_else(name, tmp_path):
+    path = write_study(tmp_path)
+    path.write_text(path.read_text().replace("name: smoke", f"name: {name}"))
+    with pytest.raises(StudyError, match="made of letters, digits"):
+        load_study(str(path))

@@ -121,6 +121,7 @@ def test_retry_rule(store):
         (MemoryError(), OUT_OF_MEMORY),
         (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried"), OUT_OF_MEMORY),
         (OSError(errno.ENOSPC, "No space left on device"), DISK_FULL),
+        (OSError(errno.EROFS, "Read-only file system"), DISK_FULL),
         (RuntimeError("PytorchStreamWriter failed: No space left on device"), DISK_FULL),
         (KeyError("x"), CODE_ERROR),
     ],
@@ -129,3 +130,34 @@ def test_kinds_of_failures(error, kind):
     failure = sort_failure(error)
     assert failure.kind == kind
     assert len(failure.message.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    "place", ["plan.journal", "logs", "cells", "cells/a", "cells/a/checkpoint.pt", "cells/a/.lease-lock"]
+)
+def test_folder_that_leads_out_of_itself_is_refused(place, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    root = tmp_path / "results"
+    link = root / place
+    link.parent.mkdir(parents=True)
+    link.symlink_to(outside)
+    with pytest.raises(ResultsError, match="leads out of the results folder") as refusal:
+        Store(root).open()
+    assert str(link) in str(refusal.value)
+    assert not list(outside.iterdir())
+
+
+def test_links_within_a_results_folder_and_to_it_are_fine(tmp_path):
+    (tmp_path / "big disk").mkdir()
+    (tmp_path / "results").symlink_to(tmp_path / "big disk")
+    (tmp_path / "big disk" / "latest").symlink_to("cells")
+    Store(tmp_path / "results").open()
+    assert (tmp_path / "big disk" / "cells").is_dir()
+
+
+@pytest.mark.parametrize("name", ["../secret", "/etc/hostname", "sub/file"])
+def test_marker_that_names_files_elsewhere_is_damage(name, store, done, tmp_path):
+    (done.path.parent / "secret").write_text("x")
+    (done.path / DONE).write_text(json.dumps({"files": {name: "0" * 64}}))
+    assert "is not what its DONE marker says" in done.problem()
