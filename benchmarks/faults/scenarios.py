@@ -15,7 +15,8 @@ from pathlib import Path
 
 from benchmarks.faults.machine import ROOT, Machine, wait_for
 from benchmarks.faults.postgres import Postgres
-from benchmarks.faults.race import race, race_in_database
+from benchmarks.faults.race import race
+from benchmarks.faults.race_in_database import race_in_database
 from benchmarks.faults.standin import FINISHED, RESULT, undisturbed
 from benchmarks.faults.study import study_cells, wrong
 from studies.settings import CellSettings

@@ -6,7 +6,7 @@ import pytest
 from optuna.trial import TrialState
 
 from benchmarks.faults.postgres import MissingPostgres, Postgres, postgres
-from benchmarks.faults.race import race_in_database
+from benchmarks.faults.race_in_database import race_in_database
 from benchmarks.faults.standin import standin
 from studies.failures import CODE_ERROR, PREEMPTED
 from studies.messages import OBJECTIVE
