@@ -51,6 +51,7 @@ def decompose(
     loss: str = "brier",
     over: str = "seeds",
     level: float = 0.95,
+    weights: npt.ArrayLike | None = None,
 ) -> pd.DataFrame:
     r"""The terms of the ensemble's expected loss, estimated from several runs.
 
@@ -72,6 +73,8 @@ def decompose(
         loss: ``brier`` or ``cross_entropy`` (nats).
         over: What the interval is over.
         level: Nominal coverage in (0, 1).
+        weights: How much each example counts, at least 0, shape ``(examples,)``; by default all alike. A mean over
+            domains weighs each example by one over its domain's size.
 
     Returns:
         A row a term of ``TERMS``: ``loss``, ``term``, ``estimate``, ``low``, ``high``, ``level``, ``over``, ``runs``,
@@ -93,13 +96,14 @@ def decompose(
     if not 0 < level < 1:
         raise ValueError(f"level must lie in (0, 1), got {level}")
     arrays, truth = _checked(runs, labels)
+    shares = _shares(weights, truth.size)
     counts = {"runs": len(arrays), "members": len(arrays[0]), "examples": truth.size}
     parts = [_terms(part, answer, loss) for part, answer in _parts(arrays, truth)]
     rows = []
     for term in TERMS:
         values = np.concatenate([part[term] for part in parts], axis=1) if parts else np.empty((len(arrays), 0))
-        low, high = _interval(values, over, level)
-        estimate = float(values.mean()) if values.size else float("nan")
+        low, high = _interval(values, shares, over, level)
+        estimate = float((values @ shares).mean()) if values.size else float("nan")
         rows.append({"loss": loss, "term": term, "estimate": estimate, "low": low, "high": high,
                      "level": level, "over": over, **counts})  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -200,16 +204,26 @@ def _loss(centroid: Floats, labels: Integers, loss: str) -> Floats:
     return np.einsum("...c,...c->...", centroid, centroid) - 2.0 * centroid[..., rows, labels] + 1.0
 
 
-def _interval(values: Floats, over: str, level: float) -> tuple[float, float]:
+def _interval(values: Floats, shares: Floats, over: str, level: float) -> tuple[float, float]:
     runs, examples = values.shape
     if not values.size or (over != "examples" and runs < 3):
         return float("nan"), float("nan")
-    of_seeds = float(values.mean(axis=1).var(ddof=1)) / runs if runs > 1 else 0.0
-    of_examples = float(values.mean(axis=0).var(ddof=1)) / examples if examples > 1 else float("nan")
+    by_run, by_example = values @ shares, values.mean(axis=0)
+    centre = float(by_run.mean())
+    of_seeds = float(by_run.var(ddof=1)) / runs if runs > 1 else 0.0
+    # Of equal shares this is the variance over the number of examples, with the factor of one degree less.
+    spread = float((shares**2) @ (by_example - centre) ** 2)
+    of_examples = spread * examples / (examples - 1) if examples > 1 else float("nan")
     error = {"seeds": of_seeds, "examples": of_examples, "both": of_seeds + of_examples}[over] ** 0.5
     quantile = float(stats.norm.ppf(0.5 + level / 2) if over == "examples" else stats.t.ppf(0.5 + level / 2, runs - 1))
-    centre = float(values.mean())
     return centre - quantile * error, centre + quantile * error
+
+
+def _shares(weights: npt.ArrayLike | None, examples: int) -> Floats:
+    found = np.ones(examples) if weights is None else np.asarray(weights, dtype=np.float64)
+    if found.shape != (examples,) or not (found >= 0).all() or (examples and not found.sum() > 0):
+        raise ValueError(f"weights must be at least 0, one an example ({examples}), got shape {found.shape}")
+    return found / found.sum() if examples else found
 
 
 def _checked(

@@ -37,12 +37,11 @@ from studies.outputs import Outputs
 from studies.ranks import Ranks, alone
 from studies.reading import Reading
 from studies.settings import CellSettings, traits_of
-from studies.sources import LOGITS, SUMMED, WEIGHTS, read_sources
-from studies.store import CHECKPOINT, TABLES, CellFolder
+from studies.sources import SUMMED, WEIGHTS, read_sources
+from studies.store import CHECKPOINT, LOGITS, MEMBERS, TABLES, CellFolder
 from studies.train import Examples, deterministic, train
 from studies.viewed import Viewed, class_words
 
-MEMBERS = "members.safetensors"
 WEIGHTS_HASH = "weights.sha256"
 """Of the reported weights, bit for bit: equal in two runs of a cell on one machine, however often they were killed."""
 

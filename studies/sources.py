@@ -11,9 +11,8 @@ from torch import Tensor
 
 from studies.failures import DIVERGED, BadData
 from studies.settings import CellSettings
-from studies.store import CellFolder
+from studies.store import LOGITS, CellFolder
 
-LOGITS = "logits.safetensors"
 WEIGHTS = "weights.safetensors"
 SUMMED = ("training_flops", "training_steps", "train_time_s")
 

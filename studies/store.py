@@ -15,6 +15,8 @@ from studies.failures import RESUMED, Failure
 from studies.lease import STALE_AFTER_S, Lease, is_leased
 
 SETTINGS = "settings.json"
+LOGITS = "logits.safetensors"
+MEMBERS = "members.safetensors"
 CHECKPOINT = "checkpoint.pt"
 DONE = "DONE"
 SHELF = "shelf"

@@ -212,6 +212,25 @@ def show(
     showing.show(name, results, Console(), is_json)
 
 
+@app.command()
+def decompose(
+    study: str = STUDY,
+    results: Path | None = RESULTS,
+    out: Path | None = typer.Option(None, "--out", help="The CSV.  [default: decomposition.csv in the results folder]"),
+    over: str = typer.Option("seeds", "--over", help="What intervals are over: seeds, examples or both."),
+) -> None:
+    """Write bias, variance and covariance of every setting's members, over its runs, as CSV.
+
+    Example: gmixout study decompose levers-quick
+    """
+    from analysis.decomposition import OVER
+    from studies.commands import decompose as decomposing
+
+    if over not in OVER:
+        raise typer.BadParameter(f"--over must be one of {', '.join(OVER)}, got {over!r}")
+    decomposing.decompose(open_study(study, results), out, over, Console())
+
+
 def use_folder(variable: str, folder: Path | None) -> Path | None:
     """Makes a folder this process's and its workers', wherever they look: the variable is inherited."""
     if folder is not None:

@@ -191,3 +191,16 @@ def test_bad_input_is_refused() -> None:
         decompose([list(logits[0]), list(logits[1][:2])], labels)
     with pytest.raises(ValueError, match="labels must be whole numbers in"):
         decompose(logits, labels + 3)
+
+
+def test_weighted_examples_are_a_mean_over_domains() -> None:
+    logits, labels = runs(5, 4, 2, 15)
+    sizes = np.repeat([5, 10], [5, 10])
+    whole = decompose(logits, labels, weights=1 / sizes)
+    parts = [decompose(logits[:, :, part], labels[part]) for part in (slice(0, 5), slice(5, 15))]
+    mean = (parts[0]["estimate"] + parts[1]["estimate"]) / 2
+    assert whole["estimate"].to_numpy() == pytest.approx(mean.to_numpy())
+    pd.testing.assert_frame_equal(decompose(logits, labels, over="both", weights=np.full(15, 7.0)),
+                                  decompose(logits, labels, over="both"))  # fmt: skip
+    with pytest.raises(ValueError, match="at least 0, one an example"):
+        decompose(logits, labels, weights=np.ones(3))
