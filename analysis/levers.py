@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.anova import anova
+from analysis.comparisons import paired_p_value
 from analysis.design import (
     PLACE,
     comparable,
@@ -19,6 +20,7 @@ from analysis.design import (
     with_shared_runs,
 )
 from analysis.effects import contrast
+from analysis.families import with_family
 from analysis.outcomes import outcomes, places
 from analysis.records import Records, remembered
 from analysis.selection import candidates, select
@@ -83,13 +85,15 @@ def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: i
     pretrained anchor) to each other. Pairs agree in run, learning rate and all other levers; the rate itself counts as
     a lever. ``low``/``high`` is the bootstrap over
     runs and other settings, the test images held fixed; ``seeds_low``/``seeds_high`` Student's t over runs. The columns
-    of the analysis of variance belong to the lever as a whole, in the main design. Nothing is corrected for the number
-    of comparisons.
+    of the analysis of variance belong to the lever as a whole, in the main design. Intervals and that analysis are not
+    corrected for the number of comparisons; ``holm_p_value`` is: of the paired t-test over runs (``seeds_p_value``), in
+    the family of all contrasts and responses of one benchmark and backbone.
 
     Returns:
         Columns ``benchmark``, ``backbone``, ``lever``, ``from_level``, ``to_level``, ``response``, ``effect`` (a
         fraction), ``low``, ``high``, ``excludes_zero``, ``seeds_low``, ``seeds_high``, ``seeds_exclude_zero``,
-        ``pairs``, ``runs``, ``f``, ``p_value``, ``partial_eta_squared``, ``partial_omega_squared``.
+        ``seeds_p_value``, ``pairs``, ``runs``, ``f``, ``p_value``, ``partial_eta_squared``, ``partial_omega_squared``,
+        ``holm_p_value``, ``is_significant``.
     """
     rows = []
     for here in places(records):
@@ -109,14 +113,16 @@ def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: i
                     row |= {"low": found.interval.low, "high": found.interval.high}
                     row |= {"excludes_zero": found.interval.excludes_zero, "seeds_low": found.over_seeds.low}
                     row |= {"seeds_high": found.over_seeds.high, "seeds_exclude_zero": found.over_seeds.excludes_zero}
-                    row |= {"pairs": found.pairs, "runs": found.runs}
+                    row |= {"seeds_p_value": paired_p_value(found.gaps), "pairs": found.pairs, "runs": found.runs}
                     for name in ("f", "p_value", "partial_eta_squared", "partial_omega_squared"):
                         row[name] = float(part[name].iloc[0]) if len(part) else float("nan")
                     rows.append(row)
     columns = [*PLACE, "lever", "from_level", "to_level", "response", "effect", "low", "high", "excludes_zero",
-               "seeds_low", "seeds_high", "seeds_exclude_zero", "pairs", "runs", "f", "p_value", "partial_eta_squared",
-               "partial_omega_squared"]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+               "seeds_low", "seeds_high", "seeds_exclude_zero", "seeds_p_value", "pairs", "runs", "f", "p_value",
+               "partial_eta_squared", "partial_omega_squared"]  # fmt: skip
+    frame = pd.DataFrame(rows, columns=columns).astype({"seeds_p_value": "float64"})
+    corrected = with_family(frame, PLACE, p_value="seeds_p_value")
+    return corrected[[*columns, "holm_p_value", "is_significant"]]
 
 
 def lever_variance(records: Records, interactions: int = 2) -> pd.DataFrame:

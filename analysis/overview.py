@@ -41,7 +41,8 @@ def overview(records: Records, digits: int = 1) -> pd.DataFrame:
     rows = []
     for row in methods.to_dict("records"):
         method = str(row["method"])
-        text = {"method": theme.look(method).label}
+        holes = [f"{row[name]} {name}" for name in ("missing", "diverged") if row[name]]
+        text = {"method": theme.look(method).label + (f" ({', '.join(holes)})" if holes else "")}
         for score, heading in (("id_score", "ID (%)"), ("ood_score", "OOD (%)")):
             text[heading] = interval_text(row[score], row[f"{score}_low"], row[f"{score}_high"], digits)
         text["corruption (%)"] = interval_text(row["corruption_score"], float("nan"), float("nan"), digits)

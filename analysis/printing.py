@@ -1,4 +1,4 @@
-"""Frames to text: tables with printed names and percent, as Markdown or LaTeX; any frame as CSV with its source.
+"""Frames to text: tables with printed names and percent, as Markdown; any frame as CSV with its source.
 
 The frames hold fractions; percent appears in printed cells alone, and their headings say so.
 """
@@ -89,7 +89,8 @@ def printed_summary(summary: pd.DataFrame, digits: int = 1) -> pd.DataFrame:
 def printed_effects(effects: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
     """The rows of :func:`analysis.tables.lever_effects` as text: one row a contrast, one column a response.
 
-    Effects read ``estimate [low, high]`` in points; a star marks an interval that excludes zero.
+    Effects read ``estimate [low, high]`` in points; a star marks an interval that excludes zero, a dagger what is
+    significant after Holm's correction.
     """
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for row in effects.to_dict("records"):
@@ -98,7 +99,7 @@ def printed_effects(effects: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
             (row["benchmark"], row["backbone"], row["lever"], change),
             {"lever": theme.lever_label(str(row["lever"])), "change": change, "pairs": str(row["pairs"])},
         )
-        star = " *" if row["excludes_zero"] else ""
+        star = (" *" if row["excludes_zero"] else "") + (" †" if row["is_significant"] else "")
         heading = theme.score_label(str(row["response"]), " (points)")
         text[heading] = interval_text(row["effect"], row["low"], row["high"], digits, signed=True) + star
     return pd.DataFrame(list(rows.values())).fillna(MISSING)
@@ -186,8 +187,8 @@ def interval_text(estimate: float, low: float, high: float, digits: int = 1, sig
     return text if np.isnan(low) else f"{text} [{form.format(100 * low)}, {form.format(100 * high)}]"
 
 
-def to_markdown(frame: pd.DataFrame) -> str:
-    """A frame of text as a Markdown table, ending in a newline.
+def to_markdown(frame: pd.DataFrame, note: str = "") -> str:
+    """A frame of text as a Markdown table, ending in a newline; below it a note, if there is one.
 
     Example:
         >>> print(to_markdown(pd.DataFrame({"a": ["1"]})), end="")
@@ -196,16 +197,8 @@ def to_markdown(frame: pd.DataFrame) -> str:
         | 1 |
     """
     lines = [list(map(str, frame.columns)), ["---"] * frame.shape[1], *frame.astype(str).to_numpy().tolist()]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
-
-
-def to_latex(frame: pd.DataFrame) -> str:
-    """A frame of text as a LaTeX ``tabular`` with booktabs' rules, ending in a newline."""
-    rows = [" & ".join(map(_tex, line)) + r" \\" for line in frame.astype(str).to_numpy().tolist()]
-    heading = " & ".join(_tex(str(name)) for name in frame.columns) + r" \\"
-    lines = [rf"\begin{{tabular}}{{{'l' * frame.shape[1]}}}", r"\toprule", heading, r"\midrule", *rows, r"\bottomrule",
-             r"\end{tabular}"]  # fmt: skip
-    return "\n".join(lines) + "\n"
+    table = "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    return table + (f"\n{note}\n" if note else "")
 
 
 def to_csv(frame: pd.DataFrame, path: str | os.PathLike[str], fingerprint: str) -> None:
@@ -263,11 +256,3 @@ def seeds_text(row: Mapping[Hashable, Any]) -> str:
 def number_text(value: float, form: str) -> str:
     """A number in a format, a dash where there is none."""
     return MISSING if np.isnan(value) else form.format(value)
-
-
-def _tex(text: str) -> str:
-    for plain, escaped in (("\\", r"\textbackslash "), ("%", r"\%"), ("_", r"\_"), ("&", r"\&"), ("#", r"\#"),
-                           ("−", "$-$"), ("α", r"$\alpha$"), ("λ", r"$\lambda$"), ("→", r"$\to$"), ("∞", r"$\infty$"),
-                           ("—", "---"), ("×", r"$\times$")):  # fmt: skip
-        text = text.replace(plain, escaped)
-    return text

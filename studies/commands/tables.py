@@ -8,6 +8,7 @@ from rich.console import Console
 
 from analysis.comparisons import compare
 from analysis.granularity import granularities, printed_granularities
+from analysis.latex import to_latex
 from analysis.levers import lever_effects
 from analysis.one_run import ensembles, printed_ensembles
 from analysis.overview import overview
@@ -19,7 +20,6 @@ from analysis.printing import (
     printed_summary,
     replace_file,
     to_csv,
-    to_latex,
     to_markdown,
 )
 from analysis.records import Records, read_given
@@ -46,6 +46,26 @@ TABLES: Mapping[str, tuple[Callable[[Records], pd.DataFrame], Printed]] = {
 }
 """What is computed, and how it is printed."""
 
+_BOOTSTRAP = "over runs and test images where right answers were kept, else Student's t over runs"
+NOTES: Mapping[str, str] = {
+    "methods": f"Each method at the choice of ID validation. Brackets: 95 % interval, bootstrap {_BOOTSTRAP}. Seeds "
+    "that are missing or diverged are told beside those that are there.",
+    "comparisons": f"Paired by seed, each method at the choice of ID validation. Brackets: 95 % interval, bootstrap "
+    f"{_BOOTSTRAP}. *: significant at .05 after Holm's correction over all methods and scores against one reference "
+    "(paired t-test over runs).",
+    "implicit_ensembles": "Brackets: 95 % interval, Student's t over seeds, not corrected for the number of tests.",
+    "levers": "All else equal, the learning rate included. Brackets: 95 % interval, bootstrap over runs and settings. "
+    "*: it excludes zero, uncorrected. †: significant at .05 after Holm's correction over all levers and responses "
+    "(paired t-test over runs).",
+    "granularity": "Paired at equal seeds, learning rates and settings. Brackets: 95 % interval, Student's t over "
+    "seeds. *: significant at .05 after Holm's correction. Kept: a loss of a point or more is rejected at .05 after "
+    "Holm's correction. Ratios are to masks of single entries.",
+    "one_run": "Each side minus the mean probability of one GMixout run's members, paired by seed; training is "
+    "relative to that run's. Brackets: 95 % interval, Student's t over seeds. *: significant at .05 after Holm's "
+    "correction over all sides whose training is equal.",
+}
+"""What a table's brackets and marks mean; the overview stands in texts that say it."""
+
 
 def write_tables(records: Records, out: Path) -> list[Path]:
     """Writes every table that the records have rows for: ``NAME.md``, ``NAME.tex``, and ``NAME.csv`` in full precision.
@@ -64,8 +84,11 @@ def write_tables(records: Records, out: Path) -> list[Path]:
         frame = compute(records)
         if frame.empty:
             continue
-        text = printed(frame)
-        for path, content in ((out / f"{name}.md", to_markdown(text)), (out / f"{name}.tex", to_latex(text))):
+        text, note = printed(frame), NOTES.get(name, "")
+        for path, content in (
+            (out / f"{name}.md", to_markdown(text, note)),
+            (out / f"{name}.tex", to_latex(text, note)),
+        ):
             replace_file(path, lambda temporary, content=content: temporary.write_text(content, encoding="utf-8"))  # type: ignore[misc]
             written.append(path)
         to_csv(frame, out / f"{name}.csv", fingerprint)

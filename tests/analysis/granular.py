@@ -24,7 +24,8 @@ def fabricate_granularities() -> Records:
                         "train_time_s": 8.0 if granularity == "element" else 6.0 + sparsity,
                         "member_kind": "visited",
                     }
-                    add_cell(tables, rng, "digits", "gmixout", levers, seed, rate, False, strength, facts=facts)
-        add_cell(tables, rng, "digits", "full", {}, seed, 1e-3, False)
+                    add_cell(tables, rng, "digits", "gmixout", levers, seed, rate, False, strength, has_wise=False,
+                             facts=facts)  # fmt: skip
+        add_cell(tables, rng, "digits", "full", {}, seed, 1e-3, False, has_wise=False)
     return Records(cells_frame(tables["cells"]), metrics_frame(tables["metrics"]), examples_frame(tables["examples"]),
                    curves_frame(tables["curves"]))  # fmt: skip

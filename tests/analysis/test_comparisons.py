@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from analysis import printing
+from analysis import latex, printing
 from analysis.comparisons import compare, paired_p_value
 from analysis.records import Records, cells_frame, concatenate
 from analysis.selection import select
@@ -175,7 +175,7 @@ def test_printed_stars_follow_holm(frame, tmp_path) -> None:
         assert cell.endswith(" *") == row["is_significant"]
         assert cell.startswith(f"{100 * row['difference']:+.1f} [")
     assert shown.loc["Full fine-tuning", "ID − Full fine-tuning (points)"] == "—"
-    assert printing.to_latex(text).isascii()
+    assert latex.to_latex(text).isascii()
     assert printing.to_markdown(text).count("\n") == len(text) + 2
     printing.to_csv(frame, tmp_path / "c.csv", "f" * 64)
     back = pd.read_csv(tmp_path / "c.csv", comment="#")

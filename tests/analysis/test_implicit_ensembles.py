@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis import printing
+from analysis import latex, printing
 from analysis.intervals import t_interval
 from analysis.records import Records
 from analysis.selection import select
@@ -110,4 +110,4 @@ def test_printed_form(frame) -> None:
     row = text[text["method"].eq("GMixout") & text["weights"].eq("ensemble of fresh members")].iloc[0]
     assert row["forward passes"] == "6"
     assert row["OOD − reported (points)"] == "-1.0 [-1.0, -1.0]"
-    assert printing.to_latex(text).isascii()
+    assert latex.to_latex(text).isascii()

@@ -207,7 +207,7 @@ def test_intervals_cover_an_effect_that_varies() -> None:
         row = mixed_model(frame, "ood_score", ["sparsity"], has_intervals=False).effects.iloc[0]
         return row["low"], 0.03, row["high"]
 
-    assert_covers(interval, 0.95, draws=100)
+    assert_covers(interval, 0.95, draws=60)
 
 
 @pytest.mark.slow
@@ -220,5 +220,5 @@ def test_an_effect_of_no_mean_is_seldom_significant_where_it_varies() -> None:
         found = mixed_model(frame, "ood_score", ["sparsity"], varying=varying, has_intervals=False)
         return found.effects["p_value"].iloc[0]
 
-    assert_rejects_at_level(lambda seed: p_value(seed, None) < 0.05, 0.05, draws=100)
+    assert_rejects_at_level(lambda seed: p_value(seed, None) < 0.05, 0.05, draws=60)
     assert np.mean([p_value(seed, ()) < 0.05 for seed in range(20)]) > 0.2

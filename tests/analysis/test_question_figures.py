@@ -7,8 +7,9 @@ from matplotlib.figure import Figure as Canvas
 from analysis import theme
 from analysis.figures import FIGURES, NothingToDraw
 from analysis.granularity import granularities, printed_granularities
+from analysis.latex import to_latex
 from analysis.one_run import ensembles, printed_ensembles
-from analysis.printing import to_latex, to_markdown
+from analysis.printing import to_markdown
 from tests.analysis.test_one_run import METHODS
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import printing
+from analysis import latex, printing
 from analysis.levers import lever_effects, lever_variance
 from analysis.records import Records
 from analysis.selection import select
@@ -171,9 +171,9 @@ def test_printed_forms(records, frame, tmp_path) -> None:
     assert text["ID (%)"].iloc[0] == shown
     markdown = printing.to_markdown(text)
     assert markdown.count("\n") == len(text) + 2
-    latex = printing.to_latex(printing.printed_effects(lever_effects(records, draws=50)))
-    assert latex.startswith("\\begin{tabular}")
-    assert latex.isascii()
+    text = latex.to_latex(printing.printed_effects(lever_effects(records, draws=50)))
+    assert text.startswith("\\begin{tabular}")
+    assert text.isascii()
     printing.to_csv(frame, tmp_path / "s.csv", "f" * 64)
     assert (tmp_path / "s.csv").read_text().startswith("# records sha256:" + "f" * 64 + "\n")
     back = pd.read_csv(tmp_path / "s.csv", comment="#")
