@@ -7,12 +7,16 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from studies import benchmarks
-from studies.benchmarks import DataError
-from studies.settings import StudySettings
+from studies.benchmarks import Benchmark, DataError
+from studies.benchmarks.facts import TOGETHER
+from studies.settings import Execution, StudySettings
 from studies.settings.backbones import has_text
 from studies.sizes import Sizes, published_sizes, sizes_of
 from studies.store import ResultsError, Store
 from studies.viewed import class_words
+
+WHOLE = 0.95
+"""A split with a smaller part of its published images than this is refused."""
 
 _NUMBER = re.compile(r"(class[ _-]?)?\d+|n\d{8}")
 """Names that say nothing to a text tower: numbers, and identifiers of WordNet."""
@@ -45,6 +49,33 @@ def look_at_data(name: str) -> tuple[Sizes | None, list[str]]:
         return None, problems
 
 
+def half_there(benchmark: Benchmark) -> list[str]:
+    """Splits with far fewer images than their publisher states, and classes without a single training image.
+
+    Training on such data would run, and give numbers of another benchmark. A few missing files are no matter of this:
+    ``gmixout data check`` counts every one.
+
+    Args:
+        benchmark: Any; of those without published sizes only classes are looked at.
+    """
+    facts = getattr(benchmark, "facts", None)
+    problems = []
+    for joined, expected in facts.images.items() if facts is not None else ():
+        held = sum(len(benchmark.load(split).labels) for split in joined.split(TOGETHER))
+        if expected is not None and held < WHOLE * expected:
+            problems.append(
+                f"{joined} of {benchmark.name} has {held} of {expected} images, it looks half extracted; "
+                f"`gmixout data check {benchmark.name}` says what is missing"
+            )
+    empty = [name for name, count in zip(benchmark.classes, benchmark.train_counts, strict=True) if count == 0]
+    if empty and not (facts is not None and facts.may_lack_classes):
+        problems.append(
+            f"{len(empty)} of {len(benchmark.classes)} classes of {benchmark.name} have no training image, the first "
+            f"is {empty[0]!r}; add images, or take the class away everywhere"
+        )
+    return problems
+
+
 def wrong_weights(study: StudySettings) -> list[str]:
     """Which pretrained weights are not on this machine, each with the command that gets them."""
     from studies import backbones
@@ -58,14 +89,14 @@ def wrong_weights(study: StudySettings) -> list[str]:
     ]
 
 
-def wrong_device(study: StudySettings) -> list[str]:
-    """Whether the device that the study names is there."""
+def wrong_device(execution: Execution) -> list[str]:
+    """Whether the device that a study names is there."""
     import torch
 
-    if study.execution.device == "cpu" or torch.cuda.is_available():
+    if execution.device == "cpu" or torch.cuda.is_available():
         return []
     return [
-        f"execution.device is {study.execution.device}, but torch sees no GPU on this machine; run it where there is "
+        f"execution.device is {execution.device}, but torch sees no GPU on this machine; run it where there is "
         "one, or set device: cpu in a copy of the study's file"
     ]
 

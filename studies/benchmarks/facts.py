@@ -27,6 +27,7 @@ class Facts:
         unused: Splits that can be loaded but never enter a result: why.
         corruptions: Kinds of corruption, each at five severities.
         subsets: Splits that ask for fewer classes, by a readout: how many.
+        may_lack_classes: Whether training and ID validation need not have every class; nobody promises that they do.
         get: Addresses and commands that get it, each one phrase; empty for what is made on the machine.
         from_memory: What of all this was stated from memory and not read from a source, each one phrase.
     """
@@ -43,6 +44,7 @@ class Facts:
     unused: Mapping[str, str] = field(default_factory=dict)
     corruptions: int = 0
     subsets: Mapping[str, int] = field(default_factory=dict)
+    may_lack_classes: bool = False
     get: tuple[str, ...] = ()
     from_memory: tuple[str, ...] = ()
 

@@ -16,6 +16,7 @@ from studies.benchmarks.facts import SELECTION, Facts
 from studies.benchmarks.files import FileBenchmark
 from studies.benchmarks.pictures import unreadable
 from studies.benchmarks.roots import VARIABLE, data_folder, is_there
+from studies.settings import load_study
 
 app = typer.Typer(no_args_is_help=True, help="Benchmarks: list them, look at them, check them.")
 
@@ -49,7 +50,11 @@ def list_benchmarks(
 
 @app.command("check")
 def check(
-    name: str = typer.Argument(None, metavar="[BENCHMARK]", help="One benchmark; all that are here without a name."),
+    name: str = typer.Argument(
+        None,
+        metavar="[BENCHMARK|STUDY]",
+        help="One benchmark, or a study's YAML file with folders of your own; all that are here without a name.",
+    ),
     data: Path = DATA,
     has_images: bool = typer.Option(False, "--images", help="Also read every image file in full."),
     workers: int = typer.Option(2, "--workers", min=1, help="Processes that read images."),
@@ -57,12 +62,22 @@ def check(
 ) -> None:
     """Check a benchmark: counts, classes, missing and damaged files, overlaps between splits, its manifest.
 
-    Example: gmixout data check digits
+    Examples:
+
+        gmixout data check digits
+
+        gmixout data check my-study.yaml --images
     """
     console = Console()
-    here = [one for one, facts in benchmarks.FACTS.items() if is_there(facts, data)]
+    if name is not None and Path(name).suffix in (".yaml", ".yml"):
+        study = load_study(name)
+        names = list(study.folders) or [study.benchmark]
+    elif name is not None:
+        names = [name]
+    else:
+        names = [one for one, facts in benchmarks.FACTS.items() if is_there(facts, data)]
     reports = []
-    for chosen in [name] if name is not None else here:
+    for chosen in names:
         benchmark = benchmarks.load(chosen, data)
         reports.append(examine(benchmark, Console(quiet=True) if is_json else console, has_images, workers))
     if is_json:

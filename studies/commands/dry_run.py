@@ -71,7 +71,7 @@ def examine(opened: Opened, workers: int, gpus: int = 1) -> Report:
     sizes, report.problems = readiness.look_at_data(study.benchmark)
     report.problems += readiness.wrong_results(opened.store)
     report.problems += readiness.wrong_weights(study)
-    no_device = readiness.wrong_device(study)
+    no_device = readiness.wrong_device(study.execution)
     report.problems += no_device
     if sizes is None:
         report.facts.append(f"data: {study.benchmark} is not here, and without its sizes there is no forecast")

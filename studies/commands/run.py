@@ -81,6 +81,8 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
     if not waiting:
         console.print("every cell is done or has failed for good; nothing to run", highlight=False)
         return Outcome()
+    require_data(opened)
+    require_device(choices.execution(opened.study))
     require_space(opened.store.root)
     by_identity = {cell.identity: cell for cell in cells}
     require_fit(opened)
@@ -172,6 +174,32 @@ def write_results(opened: Opened, choices: Choices, console: Console) -> None:
     written = write_tables(records, opened.store.root / "tables")
     say(console, f"tables: {opened.store.root / 'tables'} ({len(written)} files)")
     print_summary(records, console)
+
+
+def require_data(opened: Opened) -> None:
+    """Refuses data that is there in part only, before any work.
+
+    Raises:
+        DataError: If a split holds far fewer images than it should, or a class none to train on.
+    """
+    from studies import benchmarks
+    from studies.readiness import half_there
+
+    problems = half_there(benchmarks.load(opened.study.benchmark))
+    if problems:
+        raise benchmarks.DataError("; ".join(problems))
+
+
+def require_device(execution: Execution) -> None:
+    """Refuses a GPU that is not there, before every cell fails for want of it.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    from studies.readiness import wrong_device
+
+    if problems := wrong_device(execution):
+        raise ValueError(problems[0])
 
 
 def require_fit(opened: Opened) -> None:

@@ -30,7 +30,7 @@ def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_fore
         from studies.sizes import sizes_of
 
         study = opened.study
-        device = "cpu" if wrong_device(study) else study.execution.device
+        device = "cpu" if wrong_device(study.execution) else study.execution.device
         found = forecast(left, workers, sizes_of(load(study.benchmark)), device, study.execution.engine())
     facts = {
         "study": opened.study.name,

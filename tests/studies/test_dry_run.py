@@ -197,7 +197,7 @@ def test_everything_that_is_missing_is_told_at_once(tmp_path, monkeypatch):
     data, weights, *device = report.problems
     assert "0x6313da2b204647e79a14b468131fcd64" in data
     assert "hf download timm/test_vit.r160_in1k model.safetensors" in weights
-    assert device == ([] if torch.cuda.is_available() else readiness.wrong_device(load_study("iwildcam")))
+    assert device == ([] if torch.cuda.is_available() else readiness.wrong_device(load_study("iwildcam").execution))
     # It forecasts all the same: zero-shot once, and full fine-tuning at three rates.
     assert len(report.found.seconds) == 4
     assert any(
