@@ -46,7 +46,7 @@ class LostProcess(RuntimeError):
     """
 
     def __init__(self, rank: int, how: str, failure: "Failure | None" = None) -> None:
-        super().__init__(f"process {rank} of the cell's {how}")
+        super().__init__(f"process {rank} of the cell {how}")
         self.rank, self.failure = rank, failure
 
 

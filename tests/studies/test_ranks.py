@@ -1,9 +1,7 @@
 """Two processes train one model: the run of one process, with few bytes sent, through kills of either of them."""
 
-import multiprocessing
 import os
 import signal
-import time
 from functools import partial
 from pathlib import Path
 
@@ -16,7 +14,7 @@ from analysis.records import read
 from studies.backbones import BACKBONES
 from studies.cell import run_cell
 from studies.checkpoint import Checkpointing
-from studies.crew import crew
+from studies.crew import ECHOED, Errand, _Helper, crew
 from studies.engine import Engine
 from studies.failures import PREEMPTED, Diverged, LostProcess, Stopped, sort_failure
 from studies.messages import Task
@@ -31,7 +29,7 @@ from studies.stepping import Stepper
 from studies.store import CHECKPOINT, CellFolder
 from studies.train import Examples, train
 from tests.gmixout.ranks import on_two_ranks, traffic
-from tests.studies.running import KillsItself, Silent
+from tests.studies.running import Silent
 from tests.studies.test_stepping import cell
 
 EVERYTHING = Recipe(augmentation="randaugment", mixup_alpha=0.4, cutmix_alpha=0.4, flip=0.5)
@@ -179,39 +177,21 @@ def attempt(canonical, path, listener):
         run_cell(found, folder, lease, listener, 0.0, engine=task.engine, ranks=partial(crew, task))
 
 
-def die(canonical, path, step):
-    attempt(canonical, path, KillsItself(step))
-
-
-def is_alive(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
-
-
 def test_cell_outlives_a_kill_of_either_process(cells, tmp_path):
     chosen = cells["gmixout-ema"].model_copy(update={"evaluation": Evaluation(corruptions=False)})
     killed, known = tmp_path / "killed", set(helpers_of(os.getpid()))
-    # The worker itself dies: its helper ends by itself.
-    process = multiprocessing.get_context("fork").Process(target=die, args=(chosen.canonical, killed, 2))
-    process.start()
-    helpers = []
-    while process.is_alive():
-        helpers = helpers_of(process.pid) or helpers
-        time.sleep(0.01)
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
-    until = time.monotonic() + 60
-    while any(is_alive(helper) for helper in helpers) and time.monotonic() < until:
-        time.sleep(0.05)
-    assert helpers
-    assert not any(is_alive(helper) for helper in helpers)
+    # The worker dies, and its end of the pipe with it: the helper ends by itself, wherever it is.
+    task = Task(chosen.canonical, killed, 0.0, "cpu", 60.0, engine=Engine(processes=2))
+    helper = _Helper(Errand(task, 1, 2, tmp_path / "store"))
+    helper.wait_until_ready()
+    helper.process.stdin.close()
+    assert helper.process.wait(60) == ECHOED
+    helper.end()
     # The helper dies: the worker says so, in one line, and is none the worse.
     with pytest.raises(LostProcess) as lost:
         attempt(chosen.canonical, killed, KillsHelper(5, known | set(helpers_of(os.getpid()))))
     failure = sort_failure(lost.value)
-    assert (failure.kind, failure.message) == (PREEMPTED, "process 1 of the cell's was ended by SIGKILL")
+    assert (failure.kind, failure.message) == (PREEMPTED, "process 1 of the cell was ended by SIGKILL")
     assert (killed / CHECKPOINT).exists()
     assert set(helpers_of(os.getpid())) <= known
     # The rest is anyone's to do, also of one process.
