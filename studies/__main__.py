@@ -11,6 +11,7 @@ from studies.commands import data, study
 from studies.commands.doctor import doctor
 from studies.commands.show_backbone import show_backbone
 from studies.failures import is_disk_full
+from studies.opened import open_study
 from studies.settings import StudyError
 from studies.store import ResultsError
 
@@ -40,6 +41,8 @@ app = typer.Typer(
         gmixout study run rivals-quick    all of them on equal terms
 
         gmixout show clip-vit-b16         a backbone, and which of its tensors are masked
+
+        gmixout dashboard levers-quick    its cells and figures in the browser
 
         gmixout figures results/levers-quick/records --out figures
 
@@ -138,6 +141,21 @@ def report(
     from studies.commands import report as writing
 
     writing.report(study, results, out, Console(), column_map)
+
+
+@app.command()
+def dashboard(
+    name: str = study.STUDY,
+    results: Path | None = study.RESULTS,
+    port: int = typer.Option(8080, "--port", min=1, max=65535, help="Port on 127.0.0.1."),
+) -> None:
+    """Open a study in optuna-dashboard: settings, scores, curves, notes and figures, on this machine alone.
+
+    Example: gmixout dashboard levers-quick
+    """
+    from studies.commands import dashboard as showing
+
+    showing.dashboard(open_study(name, results), port, Console())
 
 
 def main() -> None:

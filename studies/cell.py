@@ -77,6 +77,7 @@ def run_cell(
         Diverged: If training or the trained model leaves the finite numbers.
         BadData: If the benchmark is not the one that the settings name.
         Stopped: If asked to stop; a checkpoint is kept.
+        Pruned: If a search ends it.
         LostLease: If another process took the cell over meanwhile.
     """
     started_at = time.monotonic()
@@ -141,7 +142,7 @@ def _trained(
     model = copy.deepcopy(pretrained)
     method = attach(model, cell)
     training_at = time.monotonic()
-    checkpointing = Checkpointing(folder.path / CHECKPOINT, checkpoint_every_s, meter.should_stop)
+    checkpointing = Checkpointing(folder.path / CHECKPOINT, checkpoint_every_s, meter.should_stop, meter.judge)
     with ranks() if cell.training is not None else alone() as group:
         progress = _train(cell, benchmark, model, method, checkpointing, meter.step, device, engine, group)
     own_s = time.monotonic() - training_at

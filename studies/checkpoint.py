@@ -49,17 +49,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class Checkpointing:
-    """Where and how often a run is saved.
+    """Where and how often a run is saved, and who may end it.
 
     Attributes:
         path: The checkpoint's file; None never saves.
         every_s: Seconds between checkpoints; 0 saves after every step.
         should_stop: Asked after every step; True makes the run save and raise ``Stopped``.
+        is_pruned: Told the step and the reported weights' score after every look at ID validation; True makes the run
+            raise ``Pruned``.
     """
 
     path: Path | None = None
     every_s: float = 10.0
     should_stop: Callable[[], bool] = lambda: False
+    is_pruned: Callable[[int, float], bool] = lambda step, score: False
 
 
 NO_SCALER: Mapping[str, Any] = MappingProxyType({})

@@ -10,6 +10,7 @@ DIVERGED = "diverged"
 BAD_DATA = "bad_data"
 DISK_FULL = "disk_full"
 CODE_ERROR = "code_error"
+PRUNED = "pruned"
 
 KINDS: dict[str, str] = {
     PREEMPTED: "the process was ended from outside",
@@ -18,6 +19,7 @@ KINDS: dict[str, str] = {
     BAD_DATA: "the benchmark or its pretrained model cannot be read",
     DISK_FULL: "the disk ran full, or became read-only",
     CODE_ERROR: "the code raised an error",
+    PRUNED: "a search ended it early: a result, not an accident",
 }
 
 ATTEMPTS = {PREEMPTED: 10, OUT_OF_MEMORY: 3}
@@ -30,6 +32,10 @@ RESUMED = (*RETRIED, DISK_FULL)
 
 class Diverged(RuntimeError):
     """The loss, the gradient or the logits of a run are no longer finite."""
+
+
+class Pruned(RuntimeError):
+    """A search ended the run before its last step, from its ID validation alone."""
 
 
 class BadData(RuntimeError):
@@ -108,6 +114,8 @@ def sort_failure(error: BaseException, attempts: int = 1) -> Failure:
         kind, message = PREEMPTED, str(error)
     elif isinstance(error, Diverged):
         kind, message = DIVERGED, str(error)
+    elif isinstance(error, Pruned):
+        kind, message = PRUNED, str(error)
     elif isinstance(error, BadData | _data_error()):
         kind, message = BAD_DATA, str(error)
     elif is_disk_full(error):

@@ -15,7 +15,7 @@ from analysis.records import (
     write,
 )
 from studies import provenance
-from studies.failures import DIVERGED, Failure
+from studies.failures import DIVERGED, PRUNED, Failure
 from studies.outputs import Outputs
 from studies.rows import Row, metric_rows, training_rows
 from studies.settings import CellSettings
@@ -89,8 +89,8 @@ def records(row: Row, outputs: Outputs, curve: Iterable[tuple[int, str, float]])
 
 
 def write_failure(cell: CellSettings, folder: CellFolder, failure: Failure, device: str = "cpu") -> None:
-    """Keeps a failure in the cell's folder, with the cell's row; a diverged run is a result of its own kind."""
-    status = "diverged" if failure.kind == DIVERGED else "failed"
+    """Keeps a failure in the cell's folder, with the cell's row; diverged and pruned runs are results of their own."""
+    status = failure.kind if failure.kind in (DIVERGED, PRUNED) else "failed"
     row = cell_row(cell, status, failure.kind, **provenance.columns(device))
     empty = Records.empty()
     write(Records(cells_frame([row]), empty.metrics, empty.examples, empty.curves), folder.path)

@@ -34,6 +34,7 @@ class Task:
         job: What runs a cell, as ``module:function`` with the signature of `studies.cell.run_cell`; only a worker
             imports it.
         silent: The last heartbeat of a lease that the parent has watched for long enough; see `studies.lease`.
+        is_judged: Whether the parent decides after every look at ID validation if the cell goes on.
     """
 
     canonical: str
@@ -47,6 +48,7 @@ class Task:
     engine: Engine = PLAIN
     job: str = JOB
     silent: str = ""
+    is_judged: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,26 @@ class Moving:
     done: int
     total: int
     fraction: float
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A judged cell has looked at ID validation and waits for a ``Verdict``.
+
+    Attributes:
+        step: Optimiser steps taken.
+        score: What the reported weights have there, higher is better.
+    """
+
+    step: int
+    score: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a judged cell ends here, since a search expects too little of it."""
+
+    is_pruned: bool
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,9 @@ class Listener(Protocol):
     def move(self, moving: Moving) -> None:
         """Hears how far the cell is."""
 
+    def judge(self, step: int, score: float) -> bool:
+        """Whether the cell ends here, after so many steps and with this score on ID validation."""
+
 
 class Meter:
     """Turns steps and images into the fraction of the cell that is done.
@@ -38,6 +41,10 @@ class Meter:
     def should_stop(self) -> bool:
         """Whether the cell should save itself and stop."""
         return self._listener.should_stop()
+
+    def judge(self, step: int, score: float) -> bool:
+        """Whether the cell ends here, after so many steps and with this score on ID validation."""
+        return self._listener.judge(step, score)
 
     def step(self, done: int) -> None:
         """``done`` optimiser steps are done."""

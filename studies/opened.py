@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -12,8 +12,9 @@ import pyarrow.parquet as pq
 from studies import benchmarks
 from studies.costs import seconds, split_sizes, work_of
 from studies.messages import OBJECTIVE
-from studies.settings import CellSettings, StudySettings, load_study
-from studies.store import SETTINGS, CellFolder, State, Store
+from studies.searched import searched_cells
+from studies.settings import CellSettings, StudySettings, load_study, study_path
+from studies.store import CellFolder, State, Store
 
 
 @dataclass(frozen=True)
@@ -24,34 +25,61 @@ class Opened:
         study: The settings.
         store: The results folder.
         arguments: What to type after ``gmixout study run`` to get this study again.
+        path: The study's file.
     """
 
     study: StudySettings
     store: Store
     arguments: str
+    path: Path
+    _searched: dict[str, CellSettings | None] = field(default_factory=dict, init=False, repr=False)
 
     @cached_property
-    def cells(self) -> tuple[CellSettings, ...]:
-        """Every cell of the study; renders the benchmark, since its manifest is part of their identity."""
+    def planned(self) -> tuple[CellSettings, ...]:
+        """The cells that the study's file names; renders the benchmark, whose manifest is part of their identity."""
         return self.study.cells(benchmarks.load(self.study.benchmark).manifest)
 
-    @cached_property
+    @property
+    def cells(self) -> tuple[CellSettings, ...]:
+        """Every cell of the study: those planned, and what its search has come upon so far."""
+        return self._with_searched(self.planned)
+
+    @property
     def stored_cells(self) -> tuple[CellSettings, ...]:
         """The cells with the manifest that results already have: quick, for looking at them only."""
+        return self._with_searched(self._stored_planned)
+
+    @cached_property
+    def _stored_planned(self) -> tuple[CellSettings, ...]:
         for identity in self.store.identities():
-            try:
-                cell = CellSettings.from_canonical((self.store.cell(identity).path / SETTINGS).read_text())
-            except (OSError, ValueError):
-                continue
-            if cell.benchmark == self.study.benchmark:
+            cell = self.store.cell(identity).settings()
+            if cell is not None and cell.benchmark == self.study.benchmark:
                 return self.study.cells(cell.manifest)
-        return self.cells
+        return self.planned
+
+    def _with_searched(self, planned: tuple[CellSettings, ...]) -> tuple[CellSettings, ...]:
+        named = {cell.identity for cell in planned}
+        searched = searched_cells(self.study, self.store, self._searched)
+        return (*planned, *(cell for cell in searched if cell.identity not in named))
 
     @cached_property
     def work(self) -> dict[str, float]:
         """Seconds of every cell on one core of a small machine: a measure for progress."""
         sizes = split_sizes(benchmarks.load(self.study.benchmark))
-        return {cell.identity: seconds(work_of(cell, sizes), cell.listed_as) for cell in self.cells}
+        return {cell.identity: seconds(work_of(cell, sizes), cell.listed_as) for cell in self.planned}
+
+    @cached_property
+    def search_sample(self) -> CellSettings:
+        """A cell such as the study's search proposes, for what all of them share."""
+        assert self.study.search is not None
+        manifest = benchmarks.load(self.study.benchmark).manifest
+        return self.study.search_cell(manifest, self.study.search.middle)
+
+    @cached_property
+    def search_work(self) -> float:
+        """Seconds of a search's cell on one core of a small machine: a measure for progress."""
+        sizes = split_sizes(benchmarks.load(self.study.benchmark))
+        return seconds(work_of(self.search_sample, sizes), self.search_sample.listed_as)
 
     def folder(self, cell: CellSettings) -> CellFolder:
         """The folder of a cell."""
@@ -67,7 +95,7 @@ class Opened:
 
     def done_scalars(self) -> dict[str, dict[str, float]]:
         """What the plan mirrors of every finished cell, read from its folder."""
-        finished = [cell.identity for cell in self.cells if self.folder(cell).is_done]
+        finished = [cell.identity for cell in self.planned if self.folder(cell).is_done]
         return {identity: _scalars(self.store.cell(identity).path) for identity in finished}
 
 
@@ -81,10 +109,10 @@ def open_study(study: str, results: Path | None) -> Opened:
     Raises:
         StudyError: If the study's file is missing or wrong.
     """
-    settings = load_study(study)
+    settings, path = load_study(study), study_path(study)
     if results is None:
-        return Opened(settings, Store(Path("results") / settings.name), shlex.quote(study))
-    return Opened(settings, Store(results), shlex.join([study, "--results", str(results)]))
+        return Opened(settings, Store(Path("results") / settings.name), shlex.quote(study), path)
+    return Opened(settings, Store(results), shlex.join([study, "--results", str(results)]), path)
 
 
 def _scalars(folder: Path) -> dict[str, float]:

@@ -12,7 +12,7 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from studies.failures import CODE_ERROR, PREEMPTED
-from studies.messages import STOP, Task
+from studies.messages import STOP, Task, Verdict
 from studies.worker import work
 
 OWN_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
@@ -64,14 +64,14 @@ class Pool:
         # A pipe each, not a shared queue: a process killed while it holds a queue's lock blocks all the others.
         self.slots = [self._start(number) for number in range(workers)]
 
-    def send(self, slot: Slot, task: Task) -> None:
-        """Gives a worker a task.
+    def send(self, slot: Slot, message: Task | Verdict) -> None:
+        """Gives a worker a task, or the verdict that it waits for.
 
         Raises:
             Died: If the process is gone.
         """
         try:
-            slot.connection.send(task)
+            slot.connection.send(message)
         except (BrokenPipeError, OSError) as error:
             raise Died from error
 

@@ -5,15 +5,16 @@ import signal
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, MappingProxyType
 
-from studies.failures import ATTEMPTS, DISK_FULL, Failure, sort_failure
+from studies.failures import ATTEMPTS, DISK_FULL, PRUNED, Failure, sort_failure
+from studies.further import Further
 from studies.lease import STALE_AFTER_S, Leased, silent_beat
 from studies.logs import log_folder, tail
-from studies.messages import JOB, Failed, Finished, Moving, Released, Task
+from studies.messages import JOB, Failed, Finished, Moving, Released, Task, Validated, Verdict
 from studies.plan import Plan
 from studies.pool import Died, Pool, Slot
 from studies.progress import Display, spoken
@@ -69,6 +70,7 @@ class Runner:
         gpus: The GPU of each worker, as the driver counts or names them; empty: whatever there is.
         job: What runs a cell, as ``module:function``.
         retry: Kinds of failure after which a cell may be run once more, besides those that always are.
+        further: Gives more cells once those of the plan are taken.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Runner:
         gpus: Sequence[str] = (),
         job: str = JOB,
         retry: Sequence[str] = (),
+        further: Further | None = None,
     ) -> None:
         self._store, self._plan, self._display = store, plan, display
         self._cells = {cell.identity: cell for cell in cells}
@@ -97,6 +100,8 @@ class Runner:
         self._gpus, self._job = gpus, job
         self._retry = retry
         self._looked_at = -math.inf
+        self._further = further
+        self._found: set[str] = set()
         self._running: dict[int, str] = {}
         self._fractions: dict[int, float] = {}
         self._attempts: dict[str, int] = {}
@@ -114,7 +119,7 @@ class Runner:
             waiting: Identities of the cells to run, for the count and the remaining time.
         """
         self._open = dict.fromkeys(waiting)
-        self._cells_to_run = len(self._open)
+        self._cells_to_run = len(self._open) + self._to_come
         self._total_work = self._open_work()
         self._display.start(self._cells_to_run, self._total_work)
         logs = log_folder(self._store.root)
@@ -146,7 +151,7 @@ class Runner:
             if not is_told:
                 self._fill(pool)
             self._tell_trouble()
-            if not self._running and (is_told or not self._open):
+            if not self._running and (is_told or not (self._open or self._to_come)):
                 return
             for slot, message in pool.receive(LISTEN_S):
                 self._hear(pool, slot, message)
@@ -182,6 +187,7 @@ class Runner:
                 self._execution.engine(),
                 self._job,
                 silent_beat(folder.path, self._stale_after_s),
+                is_judged=identity in self._found,
             )
             self._running[slot.number] = identity
             self._fractions[slot.number] = 0.0
@@ -200,7 +206,8 @@ class Runner:
             self._look_elsewhere()
             return None
         # The queue may have lost a cell to another run of the study that gave it back; the folders know.
-        return next((identity for identity in list(self._open) if self._may_begin(identity)), None)
+        ready = next((identity for identity in list(self._open) if self._may_begin(identity)), None)
+        return ready if ready is not None else self._one_more()
 
     def _may_begin(self, identity: str) -> bool:
         """Whether a cell can be run here and now; one that others have ended is settled on the way."""
@@ -208,10 +215,25 @@ class Runner:
             return False
         folder = self._store.cell(identity)
         state = folder.state(self._stale_after_s)
-        if state is State.DONE or (state is State.FAILED and not folder.may_run(self._retry)):
+        if state is State.DONE or (state in (State.FAILED, State.PRUNED) and not folder.may_run(self._retry)):
             self._settle(identity)
             return False
         return state is not State.RUNNING and self._is_ready(identity)
+
+    def _one_more(self) -> str | None:
+        cell = self._further.next() if self._further is not None else None
+        if cell is None:
+            return None
+        assert self._further is not None
+        self._cells[cell.identity] = cell
+        self._work[cell.identity] = self._further.cell_work
+        self._found.add(cell.identity)
+        self._open[cell.identity] = None
+        return cell.identity
+
+    @property
+    def _to_come(self) -> int:
+        return self._further.left if self._further is not None else 0
 
     def _is_ready(self, identity: str) -> bool:
         """Whether nothing that a cell is built from is still to come; what failed for good is the cell's to say."""
@@ -237,6 +259,9 @@ class Runner:
 
     def _settle(self, identity: str) -> None:
         self._open.pop(identity, None)
+        if identity in self._found and self._further is not None:
+            self._found.discard(identity)
+            self._further.settle(identity)
 
     def _hear(self, pool: Pool, slot: Slot, message: object) -> None:
         identity = self._running.get(slot.number)
@@ -250,6 +275,11 @@ class Runner:
                 message = Released(False) if message.is_orderly else self._bury(identity, slot, message)
         if identity is None:
             return
+        if isinstance(message, Validated):
+            is_pruned = self._further is not None and self._further.judge(identity, message.step, message.score)
+            with suppress(Died):
+                pool.send(slot, Verdict(is_pruned))
+            return
         if isinstance(message, Moving):
             self._fractions[slot.number] = message.fraction
             self._display.move(slot.number, message, self._done())
@@ -258,13 +288,14 @@ class Runner:
         if isinstance(message, Finished):
             self._outcome.finished.append(identity)
             self._outcome.failures.pop(identity, None)
-            self._plan.finish(identity, message.scalars)
+            if identity not in self._found:
+                self._plan.finish(identity, message.scalars)
             self._settle(identity)
         elif isinstance(message, Failed):
             self._fail(identity, message.failure)
         elif isinstance(message, Released):
             self._release(identity, message)
-        self._display.end(slot.number, self._cells_to_run - len(self._open), self._done())
+        self._display.end(slot.number, self._cells_to_run - len(self._open) - self._to_come, self._done())
 
     def _fail(self, identity: str, failure: Failure) -> None:
         self._plan.fail(identity, failure.kind)
@@ -274,9 +305,13 @@ class Runner:
             self._outcome.failures[identity] = failure
             self._settle(identity)
             self._stop.set()
+        elif failure.kind == PRUNED:
+            self._settle(identity)
         elif self._attempts[identity] < ATTEMPTS.get(failure.kind, 1):
             self._display.say(f"{identity} {label}: {failure.kind} ({failure.message}); it is tried again")
-            self._plan.enqueue(identity)
+            # What is not in the plan is found again among the open cells.
+            if identity not in self._found:
+                self._plan.enqueue(identity)
         else:
             self._display.say(f"{identity} {label}: {failure.kind} ({failure.message})")
             self._outcome.failures[identity] = failure
@@ -316,7 +351,8 @@ class Runner:
         return self._total_work - self._open_work() + moving
 
     def _open_work(self) -> float:
-        return sum(self._work[identity] for identity in self._open)
+        coming = self._to_come * self._further.cell_work if self._further is not None else 0.0
+        return sum(self._work[identity] for identity in self._open) + coming
 
 
 @contextmanager

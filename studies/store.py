@@ -11,8 +11,9 @@ from pathlib import Path
 from filelock import FileLock
 
 from studies.atomic import file_hash, remove_temporary_files, write_text
-from studies.failures import RESUMED, Failure
+from studies.failures import PRUNED, RESUMED, Failure
 from studies.lease import STALE_AFTER_S, Lease, is_leased
+from studies.settings import CellSettings
 
 SETTINGS = "settings.json"
 LOGITS = "logits.safetensors"
@@ -34,6 +35,7 @@ class State(StrEnum):
     DONE = "done"
     RUNNING = "running"
     FAILED = "failed"
+    PRUNED = "pruned"
     STARTED = "started"
     MISSING = "missing"
 
@@ -64,9 +66,16 @@ class CellFolder:
             return State.DONE
         if is_leased(self.path, stale_after_s):
             return State.RUNNING
-        if (self.path / FAILED).exists():
-            return State.FAILED
+        if (failure := self.failure()) is not None:
+            return State.PRUNED if failure.kind == PRUNED else State.FAILED
         return State.STARTED if (self.path / SETTINGS).exists() else State.MISSING
+
+    def settings(self) -> CellSettings | None:
+        """The cell's settings; None where the folder does not tell, or not by this code's rules."""
+        try:
+            return CellSettings.from_canonical((self.path / SETTINGS).read_text())
+        except (OSError, ValueError):
+            return None
 
     def lease(self, stale_after_s: float = STALE_AFTER_S, silent: str = "") -> Lease:
         """The lease of this cell, to be entered; makes the folder."""

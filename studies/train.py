@@ -18,7 +18,7 @@ from studies.benchmarks.benchmark import Images
 from studies.checkpoint import NEVER, Checkpointing, Progress, restore_random
 from studies.engine import PLAIN, Engine
 from studies.evaluate import logits
-from studies.failures import Stopped
+from studies.failures import Pruned, Stopped
 from studies.feed import Feed
 from studies.flops import FlopCounter
 from studies.layers import FACTOR, by_layer
@@ -93,6 +93,7 @@ def train(
         Diverged: If the loss or the gradient is not finite.
         Stopped: If asked to stop; the checkpoint is written.
         ValueError: If the engine or ``layer_decay`` asks for what this model or method does not allow.
+        Pruned: If a search ends it.
     """
     with deterministic(seed, device):
         counts = np.bincount(training.labels, minlength=classes or 0)
@@ -168,7 +169,10 @@ class _Run:
             else:
                 loss = stepper.step(optimizer, images, labels, progress.step)
             progress.step += 1
-            self.note(loss, rate)
+            score = self.note(loss, rate)
+            if score is not None and self.is_pruned(checkpointing, score):
+                steps = self.schedule.steps
+                raise Pruned(f"ended after step {progress.step} of {steps}, at {score:.4f} on ID validation")
             progress.train_time_s = earlier_s + time.monotonic() - started_at
             is_over = progress.step == self.schedule.steps
             if is_over or progress.step == span.start + 1:
@@ -184,8 +188,13 @@ class _Run:
                 raise Stopped(f"stopped after step {progress.step} of {self.schedule.steps}")
         self.ranks.require_equal(self.model)
 
-    def note(self, loss: float, rate: float) -> None:
-        """Adds a step to the curve, and looks at ID validation where the schedule says so."""
+    def is_pruned(self, checkpointing: Checkpointing, score: float) -> bool:
+        """Whether the run ends here: asked by the first process, and told to all."""
+        verdict = self.ranks.is_first and checkpointing.is_pruned(self.progress.step, score)
+        return bool(self.ranks.told(verdict))
+
+    def note(self, loss: float, rate: float) -> float | None:
+        """Adds a step to the curve; looks at ID validation where the schedule says so, and returns its score."""
         progress, steps = self.progress, self.schedule.steps
         progress.loss_sum += loss
         progress.loss_count += 1
@@ -196,10 +205,11 @@ class _Run:
             progress.loss_sum, progress.loss_count = 0.0, 0
         every = self.schedule.validate_every
         if every is not None and (progress.step % every == 0 or is_last):
-            self.validate()
+            return self.validate()
+        return None
 
-    def validate(self) -> None:
-        """ID validation: the current weights' loss for the method, the reported ones' accuracy for the choice."""
+    def validate(self) -> float:
+        """ID validation: the current weights' loss for the method, the reported ones' score for the choice."""
         method, progress = self.method, self.progress
         images, labels = self.validation.images, self.validation.labels
         if type(method).after_validation is not Method.after_validation:
@@ -207,17 +217,16 @@ class _Run:
             own = cross_entropy_error(logits(self.model, images, self.device), labels) if first else math.nan
             method.after_validation(progress.step, self.ranks.told(own))
         if not self.ranks.is_first:
-            return
+            return math.nan
         with method.reported():
             answers = logits(self.model, images, self.device)
         progress.curve.append((progress.step, "id_val_accuracy_score", accuracy_score(answers, labels)))
         progress.curve.append((progress.step, "id_val_cross_entropy_error", cross_entropy_error(answers, labels)))
-        if self.schedule.checkpoint_selection != "best_id_val":
-            return
         score = self.score(answers, labels)
         # Strictly better: of equals the earliest, which has moved least.
-        if score > progress.best_score:
+        if self.schedule.checkpoint_selection == "best_id_val" and score > progress.best_score:
             progress.best_score, progress.best_weights = score, method.reported_weights()
+        return score
 
 
 @contextmanager

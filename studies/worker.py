@@ -17,7 +17,7 @@ from typing import Any
 from studies.failures import Failure, Stopped, is_disk_full, sort_failure
 from studies.lease import Lease, Leased, LostLease
 from studies.logs import begin, divert, note, tail
-from studies.messages import STOP, Failed, Finished, Moving, Released, Task
+from studies.messages import STOP, Failed, Finished, Moving, Released, Task, Validated, Verdict
 from studies.meter import Listener
 from studies.settings import CellSettings
 from studies.store import CellFolder
@@ -36,6 +36,7 @@ class Line:
         self._phase = ""
         self.is_stopping = False
         self.is_waiting = False
+        self._is_judged = False
 
     def should_stop(self) -> bool:
         """Whether the parent asked to stop, or is gone."""
@@ -52,6 +53,20 @@ class Line:
         if moving.phase != self._phase or now - self._reported_at >= REPORT_EVERY_S:
             self._reported_at, self._phase = now, moving.phase
             self.send(moving)
+
+    def judge(self, step: int, score: float) -> bool:
+        """Whether the parent ends the cell here; a parent that is gone ends nothing."""
+        if not self._is_judged:
+            return False
+        self.send(Validated(step, score))
+        try:
+            # Waited for even while stopping, so that a search that goes on later has lost no verdict.
+            while not isinstance(message := self._connection.recv(), Verdict):
+                self.is_stopping = self.is_stopping or message == STOP
+        except (EOFError, OSError):
+            self.is_stopping = True
+            return False
+        return message.is_pruned
 
     def send(self, message: object) -> None:
         """Sends a message; a parent that is gone is not told."""
@@ -71,7 +86,10 @@ class Line:
             return None
         finally:
             self.is_waiting = False
-        return message if isinstance(message, Task) else None
+        if not isinstance(message, Task):
+            return None
+        self._is_judged = message.is_judged
+        return message
 
 
 class Holder:
@@ -84,7 +102,7 @@ class Holder:
 
     def __init__(self, line: Listener, lease: Lease) -> None:
         self._line, self._lease = line, lease
-        self.move = line.move
+        self.move, self.judge = line.move, line.judge
 
     def should_stop(self) -> bool:
         """Whether the parent asked to stop.

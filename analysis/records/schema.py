@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 SCHEMA_VERSION = 2
 
-STATUSES = ("done", "diverged", "failed")
+STATUSES = ("done", "diverged", "pruned", "failed")
 PATHS = (
     "path_members", "path_first_last", "path_member_reported", "path_pretrained_reported", "path_pretrained_anchor",
     "path_anchor_reported",
@@ -101,7 +101,7 @@ CELL_COLUMNS: Mapping[str, Column] = MappingProxyType(
             "text", "canonical JSON of what differs from plain training, empty if nothing does", default=""
         ),
         "settings": Column("text", "canonical JSON of the cell's settings"),
-        "status": Column("text", "done, diverged (a result) or failed"),
+        "status": Column("text", "done, diverged (a result), pruned (ended early by a search) or failed"),
         "failure": Column("text", "kind of the failure, empty if none", default=""),
         "trained_per_episode": _optional("whole", "parameters that train within one episode"),
         "touched_over_run": _optional("whole", "parameters that trained at any time in the run"),

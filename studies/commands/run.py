@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from studies.commands.pretrain import pretrain
+from studies.commands.searches import begin_search, oracle_warning, tell_search
 from studies.commands.summary import print_summary
 from studies.failures import DIVERGED, KINDS
 from studies.opened import Opened
@@ -71,15 +72,18 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
     """
     opened.store.check([])
     console.print(f"study {opened.study.name}: results in {opened.store.root}", soft_wrap=True, highlight=False)
-    cells = opened.cells
-    for line in opened.study.skipped():
+    cells = opened.planned
+    for line in (*opened.study.skipped(), *oracle_warning(opened.study)):
         say(console, line)
-    opened.store.open([cell.identity for cell in cells])
+    opened.store.open([cell.identity for cell in opened.cells])
     waiting = [cell.identity for cell in cells if opened.folder(cell).may_run(choices.retry)]
     done = opened.done_scalars()
     running = [identity for identity, state in opened.states().items() if state is State.RUNNING]
-    if not waiting:
+    searching = begin_search(opened, console)
+    if not waiting and (searching is None or not searching.left):
         console.print("every cell is done or has failed for good; nothing to run", highlight=False)
+        if searching is not None:
+            tell_search(searching, console)
         return Outcome()
     require_data(opened)
     require_device(choices.execution(opened.study))
@@ -87,7 +91,10 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
     by_identity = {cell.identity: cell for cell in cells}
     require_fit(opened)
     storage = open_storage(choices.storage, opened.store.root, choices.workers)
-    pretrain(opened.store, [by_identity[identity] for identity in waiting], console)
+    if searching is not None and storage.database is not None:
+        raise ResultsError("a search keeps its history in the results folder: run it without --storage")
+    sampled = [opened.search_sample] if searching is not None else []
+    pretrain(opened.store, [*(by_identity[identity] for identity in waiting), *sampled], console)
     study = opened.study
     shelf = opened.store.shelf if storage.database is not None else ""
     plan = Plan(opened.store.root, study.name, cells, done, waiting, running, storage, shelf, choices.retry)
@@ -103,10 +110,13 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
         folders=study.folders,
         gpus=choices.gpus,
         retry=choices.retry,
+        further=searching,
     )
     started_at = time.monotonic()
     outcome = runner.run(waiting)
     say(console, f"this run: {len(outcome.finished)} cells done in {spoken(time.monotonic() - started_at)}")
+    if searching is not None:
+        tell_search(searching, console)
     return outcome
 
 
@@ -139,7 +149,7 @@ def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) 
     require_room(opened, outcome)
     counts = opened.counts()
     if outcome.is_stopped:
-        left = sum(number for state, number in counts.items() if state not in (State.DONE, State.FAILED))
+        left = sum(counts[state] for state in (State.RUNNING, State.STARTED, State.MISSING))
         say(console, f"stopped: {counts[State.DONE]} cells done, {left} left; go on with the same command ({again})")
         return 130
     if counts[State.DONE]:

@@ -36,15 +36,24 @@ def show(name: str, results: Path | None, console: Console, is_json: bool) -> No
 
 def show_study(name: str, results: Path | None, console: Console, is_json: bool) -> None:
     """Prints the study's summary from its finished cells."""
-    study = load_study(name)
-    folder = results if results is not None else Path("results") / study.name
-    if not folder.is_dir():
-        raise ResultsError(f"no results of {study.name} in {folder}; run it first: gmixout study run {name}")
-    records = read(folder)
+    records = read_results(name, results)
     if is_json:
         typer.echo(summary_json(records))
     else:
         print_summary(records, console)
+
+
+def read_results(name: str, results: Path | None) -> Records:
+    """The records of a study's finished and failed cells.
+
+    Raises:
+        ResultsError: If the study has no results.
+    """
+    study = load_study(name)
+    folder = results if results is not None else Path("results") / study.name
+    if not folder.is_dir():
+        raise ResultsError(f"no results of {study.name} in {folder}; run it first: gmixout study run {name}")
+    return read(folder)
 
 
 def show_cell(start: str, results: Path | None, console: Console, is_json: bool) -> None:

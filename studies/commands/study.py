@@ -1,8 +1,8 @@
-"""`gmixout study`: the command line of plan, run, status and show."""
+"""`gmixout study`: the command line of studies, from plan to export."""
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import typer
 from rich.console import Console
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Studies: each is one YAML file. STUDY is the name of a preset (smoke, levers-quick, levers-full, "
-    "rivals-quick, rivals, granularity, ensemble; with the field's data: domainnet, iwildcam, imagenet, imagenet-lt, "
-    "cifar100c) or a path.",
+    "granularity, ensemble, rivals-quick, rivals, search-smoke, search-levers; with the field's data: domainnet, "
+    "iwildcam, imagenet, imagenet-lt, cifar100c) or a path.",
 )
 
 STUDY = typer.Argument(..., metavar="STUDY", help="Name of a preset, or path of a YAML file.")
@@ -145,14 +145,29 @@ def work(
 
 
 @app.command()
-def status(study: str = STUDY, results: Path | None = RESULTS, data: Path | None = DATA, is_json: bool = JSON) -> None:
-    """Show how many cells are done, running, failed and missing; each failure with its log's last lines.
+def status(
+    study: str = STUDY,
+    results: Path | None = RESULTS,
+    data: Path | None = DATA,
+    is_live: bool = typer.Option(False, "--live", help="Show it again and again until every cell is over."),
+    every_s: float = typer.Option(2.0, "--every", min=0.1, help="Seconds between two looks."),
+    is_json: bool = JSON,
+) -> None:
+    """Show how many cells are done, running, failed and missing, also by lever; each failure with its log's last lines.
 
-    Example: gmixout study status levers-quick
+    Examples:
+
+        gmixout study status levers-quick
+
+        gmixout study status levers-full --live
     """
     from studies.commands import state
 
-    state.status(open_study(study, results), Console(), is_json)
+    opened = open_study(study, results)
+    if is_live and not is_json:
+        state.watch(opened, Console(), every_s)
+    else:
+        state.status(opened, Console(), is_json)
 
 
 @app.command()
@@ -229,6 +244,85 @@ def decompose(
     if over not in OVER:
         raise typer.BadParameter(f"--over must be one of {', '.join(OVER)}, got {over!r}")
     decomposing.decompose(open_study(study, results), out, over, Console())
+
+
+@app.command()
+def importances(study: str = STUDY, results: Path | None = RESULTS, is_json: bool = JSON) -> None:
+    """Show how much each setting matters: fANOVA and analysis of variance side by side, each with its warning.
+
+    Example: gmixout study importances levers-quick
+    """
+    from studies.commands import importances as showing
+    from studies.commands.show import read_results
+
+    showing.show(read_results(study, results), Console(), is_json)
+
+
+@app.command()
+def export(
+    study: str = STUDY,
+    results: Path | None = RESULTS,
+    out: Path | None = typer.Option(
+        None, "--out", metavar="FILE", help="The file.  [default: <name of the study>.zip]"
+    ),
+    has_logits: bool = typer.Option(False, "--logits", help="Also the logits of every cell: by far the largest part."),
+    has_figures: bool = typer.Option(True, "--figures/--no-figures", help="Draw the figures of what is exported."),
+) -> None:
+    """Write a study as one zip file: settings, records, figures, tables, versions, and on request logits.
+
+    Examples:
+
+        gmixout study export levers-quick
+
+        gmixout study export levers-quick --logits --out levers.zip
+    """
+    from studies.commands import sharing
+
+    sharing.export(open_study(study, results), out, has_logits, has_figures, Console())
+
+
+@app.command()
+def merge(
+    into: Path = typer.Argument(..., metavar="INTO", help="The results folder that cells are copied to."),
+    sources: list[Path] = typer.Argument(..., metavar="FROM...", help="Results folders that they come from."),
+    keep: Literal["ours", "theirs"] | None = typer.Option(
+        None, "--keep", help="Which result stays where both have a different one.  [default: ours, and exit code 1]"
+    ),
+    is_json: bool = JSON,
+) -> None:
+    """Join results of several machines by the cells' hashes: finished cells are copied, different results are told.
+
+    Example: gmixout study merge results/levers-full /mnt/a/levers-full /mnt/b/levers-full
+    """
+    from studies.commands import sharing
+
+    raise typer.Exit(sharing.join(into, sources, keep, Console(), is_json))
+
+
+@app.command()
+def reproduce(
+    cell: str = typer.Argument(..., metavar="CELL", help="The first digits of a cell's identity."),
+    results: Path | None = typer.Option(
+        None, "--results", help="Results folder, or a folder of records.  [default: every folder in results]"
+    ),
+    study: str | None = typer.Option(None, "--study", help="The study, if it has methods or images of its own."),
+    out: Path | None = typer.Option(None, "--out", help="Keep the new result in this results folder."),
+    device: Literal["cpu", "cuda"] = typer.Option("cpu", "--device", help="Where to run."),
+    data: Path | None = DATA,
+    weights: Path | None = WEIGHTS,
+    is_json: bool = JSON,
+) -> None:
+    """Run one finished cell again from its record and compare: bit for bit, number by number, version by version.
+
+    Examples:
+
+        gmixout study reproduce 3f9c
+
+        gmixout study reproduce 3f9c --results figures/levers-quick/records
+    """
+    from studies.commands import sharing
+
+    raise typer.Exit(sharing.again(cell, results, study, out, device, Console(), is_json))
 
 
 def use_folder(variable: str, folder: Path | None) -> Path | None:

@@ -18,6 +18,7 @@ from studies.settings.levers import canonical_levers
 from studies.settings.plugins import load_plugins
 from studies.settings.points import complete_levers
 from studies.settings.pool import Pool
+from studies.settings.search import RATE, Search
 from studies.settings.training import Evaluation, LearningRate, Schedule
 
 Seeds = Annotated[tuple[Annotated[int, Field(ge=0, lt=2**31)], ...], Field(min_length=1)]
@@ -112,7 +113,10 @@ class StudySettings(BaseModel):
     training: Training = Field(default=Training(), description="How cells are trained.")
     evaluation: Evaluation = Field(default=Evaluation(), description="What is evaluated.")
     pools: dict[str, Pool] = Field(default={}, description="Runs that soups and ensembles are built from, by name.")
-    methods: Annotated[tuple[MethodBlock, ...], Field(min_length=1)] = Field(description="What is compared.")
+    search: Search | None = Field(default=None, description="Settings of one method to search for; or null.")
+    methods: tuple[MethodBlock, ...] = Field(
+        default=(), validate_default=True, description="What is compared; with a search there may be none."
+    )
     execution: Execution = Field(default=Execution(), description="How the work is done; changes no result.")
 
     @model_validator(mode="before")
@@ -128,6 +132,12 @@ class StudySettings(BaseModel):
         # Before anything else is checked: the methods' names and settings are theirs to say.
         load_plugins(paths)
         return content | {"plugins": paths}
+
+    @model_validator(mode="after")
+    def _has_work(self) -> "StudySettings":
+        if self.search is not None:
+            self._check_search(self.search)
+        return self
 
     @model_validator(mode="after")
     def _is_possible(self) -> "StudySettings":
@@ -153,6 +163,35 @@ class StudySettings(BaseModel):
                     f"most the batch_size of {block.name}, got {schedule.batch_size}"
                 )
         return self
+
+    def _check_search(self, search: Search) -> None:
+        for name in ("seeds", "backbones", "pretrain_seeds"):
+            if len(getattr(self, name)) > 1:
+                raise ValueError(
+                    f"a search tries each setting once, so {name} has one value, got {len(getattr(self, name))}; "
+                    "repeat what it finds in a study of its own"
+                )
+        if self.is_skipped(search.method, self.backbones[0]):
+            raise ValueError(f"search.method: {search.method.name} needs a backbone with a text tower")
+        if RATE not in search.space and not search.method.learning_rates and len(self.training.learning_rates) > 1:
+            raise ValueError("a search has one learning rate, or learning_rate in its space")
+        schedule = self.schedule_of(search.method)
+        if search.method.traits.needs_validation and schedule.validate_every is None:
+            raise ValueError(
+                f"{search.method.name} looks at ID validation while it trains: set training.validate_every"
+            )
+        if search.pruner is not None and schedule.validate_every is None:
+            raise ValueError("search.pruner looks at ID validation while runs train: set training.validate_every")
+        if "id_val_diversity_score" in search.objectives and self.evaluation.members < 2:
+            raise ValueError("search.objectives: diversity is that of members: set evaluation.members to at least 2")
+
+    @field_validator("methods")
+    @classmethod
+    def _are_there(cls, methods: tuple[MethodBlock, ...], info: ValidationInfo) -> tuple[MethodBlock, ...]:
+        # A search that is wrong has been told already.
+        if not methods and info.data.get("search", ...) is None:
+            raise ValueError("at least 1 method is needed, or a search")
+        return methods
 
     @field_validator("name")
     @classmethod
@@ -197,18 +236,45 @@ class StudySettings(BaseModel):
         """
         cells: dict[str, CellSettings] = {}
         for seed, pretrain_seed, backbone in itertools.product(self.seeds, self.pretrain_seeds, self.backbones):
-            common = {
-                "benchmark": self.benchmark,
-                "manifest": manifest,
-                "backbone": backbone,
-                "pretrain_seed": pretrain_seed,
-                "prompts": self.prompts if has_text(backbone) else "",
-            }
+            common = self._common(manifest, backbone, pretrain_seed)
             for block in self.methods:
                 if not self.is_skipped(block, backbone):
                     for cell in self._block_cells(block, common, seed):
                         cells.setdefault(cell.identity, cell)
         return tuple(cells.values())
+
+    def search_cell(self, manifest: str, values: dict[str, Any]) -> CellSettings:
+        """The cell of a point in the search's space.
+
+        Args:
+            manifest: The benchmark's manifest.
+            values: A value for every name of the space.
+
+        Raises:
+            ValueError: If the values contradict each other or what is fixed.
+        """
+        assert self.search is not None
+        common = self._common(manifest, self.backbones[0], self.pretrain_seeds[0])
+        (cell,) = self._block_cells(self.search.block(values), common, self.seeds[0])
+        return cell
+
+    def is_searched(self, cell: CellSettings) -> bool:
+        """Whether a cell is one that the search may propose."""
+        if self.search is None or cell.method != self.search.method.name:
+            return False
+        try:
+            return self.search_cell(cell.manifest, self.search.values(cell)).identity == cell.identity
+        except ValueError:
+            return False
+
+    def _common(self, manifest: str, backbone: str, pretrain_seed: int) -> dict[str, Any]:
+        return {
+            "benchmark": self.benchmark,
+            "manifest": manifest,
+            "backbone": backbone,
+            "pretrain_seed": pretrain_seed,
+            "prompts": self.prompts if has_text(backbone) else "",
+        }
 
     def is_skipped(self, block: MethodBlock, backbone: str) -> bool:
         """Whether a method cannot be had with a backbone: it needs a text tower and there is none."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from typer.testing import CliRunner, Result
 
 from studies.messages import Moving
 from studies.settings import CellSettings, study_path
@@ -39,6 +40,9 @@ class Silent:
     def move(self, moving: Moving) -> None:
         return None
 
+    def judge(self, step: int, score: float) -> bool:
+        return False
+
 
 class KillsItself(Silent):
     """Ends its own process, as a power cut would, once so many steps are done."""
@@ -56,6 +60,13 @@ def gmixout(*arguments: str, cwd: Path, has_torch: bool = True, timeout_s: float
     blind = [sys.executable, "-c", WITHOUT_TORCH + MAIN, *arguments]
     command = _module(arguments) if has_torch else blind
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, env=environment())
+
+
+def here(*arguments: str) -> Result:
+    """Runs the command line in this process: for what needs none of its own."""
+    from studies.__main__ import app
+
+    return CliRunner().invoke(app, list(arguments))
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen:
