@@ -5,15 +5,17 @@ import dataclasses
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 
 from studies.benchmarks.benchmark import Benchmark
 from studies.costs import plain_splits, split_names
 from studies.evaluate import Answers, answers
 from studies.failures import Diverged
+from studies.features import catching
 from studies.methods import Member, Method
 from studies.methods.wise import interpolate
-from studies.outputs import Logits, Outputs
+from studies.outputs import Features, Logits, Outputs
 from studies.paths import ANCHOR, PRETRAINED, REPORTED
 from studies.recipe import robust_accuracy
 from studies.settings import CellSettings
@@ -51,11 +53,17 @@ def answer(
     asked = Questions(cell, benchmark, after_batch, device)
     kept = method.members()
     members = [asked.member(model, member) for member in kept]
-    fresh = [asked.member(model, member) for member in method.fresh_members(cell.evaluation.fresh_members)]
+    fresh = [asked.member(model, member)[0] for member in method.fresh_members(cell.evaluation.fresh_members)]
     # A merged model is a plain module: what is evaluated is what anyone would load.
     found = asked.weights(pretrained, reported)
     steps = tuple(member.step for member in kept)
-    found = dataclasses.replace(found, members=tuple(members), member_steps=steps, fresh=tuple(fresh))
+    found = dataclasses.replace(
+        found,
+        members=tuple(logits for logits, _ in members),
+        features=tuple(features for _, features in members),
+        member_steps=steps,
+        fresh=tuple(fresh),
+    )
     if cell.evaluation.surface is None:
         return found
     held = [_weights(method, member) for member in kept]
@@ -86,14 +94,22 @@ class Questions:
         self.plain = plain_splits(splits)
         self.everywhere = splits if cell.evaluation.corruptions else self.plain
 
-    def member(self, model: nn.Module, member: Member) -> Logits:
-        """What a member answers on all splits but the corrupted ones.
+    def member(self, model: nn.Module, member: Member) -> tuple[Logits, Features]:
+        """What a member answers on all splits but the corrupted ones, and what its head sees there.
 
         Raises:
             Diverged: If its logits are not finite.
         """
+        logits: dict[str, npt.NDArray[np.float16]] = {}
+        features: dict[str, npt.NDArray[np.float32]] = {}
         with member.weights():
-            return self._logits(model, self.plain)
+            for name in self.plain:
+                with catching(model) as caught:
+                    logits |= self._logits(model, [name])
+                found = caught.features()
+                if found is not None:
+                    features[name] = found
+        return logits, features
 
     def average(self, pretrained: nn.Module, members: list[dict[str, Tensor]]) -> Logits:
         """What the model of the members' mean weights answers on all splits but the corrupted ones.

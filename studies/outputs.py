@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 Logits = Mapping[str, npt.NDArray[np.float16]]
+Features = Mapping[str, npt.NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Outputs:
         metric: How the benchmark scores answers: ``accuracy``, or ``macro_f1``, which is then recorded, too.
         largest: What was taken off each row of the reported model's logits, by split; shape ``(examples,)``.
         members: Each member's logits, oldest first.
+        features: What each member's head sees of the first images of a split, shape ``(examples, width)``; by split,
+            empty where the model has no head of its own.
         member_steps: Optimiser steps at which each member was the run's; empty where they are other runs.
         fresh: Logits of sub-networks of masks drawn anew.
         wise: Logits of the WiSE-FT models by alpha.
@@ -36,6 +39,7 @@ class Outputs:
     metric: str = "accuracy"
     largest: Mapping[str, npt.NDArray[np.float32]] = field(default_factory=dict)
     members: tuple[Logits, ...] = ()
+    features: tuple[Features, ...] = ()
     member_steps: tuple[int, ...] = ()
     fresh: tuple[Logits, ...] = ()
     wise: Mapping[float, Logits] = field(default_factory=dict)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from analysis.accuracy import accuracy_score, group_accuracy_score, harmonic_accuracy_score, macro_f1_score
 from analysis.calibration import calibration_scores, reliability_curve
 from analysis.detection import detection_columns
-from analysis.diversity import diversity_scores, ensemble_log_probabilities
+from analysis.diversity import diversity_scores, ensemble_log_probabilities, feature_diversity_score
 from analysis.selective import selective_scores
 from studies.outputs import Logits, Outputs
 
@@ -39,6 +39,7 @@ def metric_rows(outputs: Outputs) -> Iterator[Row]:
     if len(outputs.members) >= 2:
         yield from _ensemble_rows("members", "ensemble", outputs.members, outputs)
         yield from _log_ensemble_rows(outputs)
+        yield from _feature_rows(outputs)
     if len(outputs.fresh) >= 2:
         yield {"weights": "fresh_members", "metric": "members", "value": float(len(outputs.fresh))}
         yield from _ensemble_rows("fresh_members", "fresh_ensemble", outputs.fresh, outputs)
@@ -91,6 +92,13 @@ def _log_ensemble_rows(outputs: Outputs) -> Iterator[Row]:
         stacked = np.stack([member[split] for member in outputs.members])
         scores = _scores(ensemble_log_probabilities(stacked, "log_probabilities"), labels, outputs.metric)
         yield from _rows({"weights": "log_ensemble"}, split, scores, len(labels))
+
+
+def _feature_rows(outputs: Outputs) -> Iterator[Row]:
+    for split in outputs.features[0] if outputs.features else ():
+        seen = [member[split] for member in outputs.features]
+        scores = {"feature_diversity_score": feature_diversity_score(seen)}
+        yield from _rows({"weights": "members"}, split, scores, len(seen[0]))
 
 
 def _detection_rows(

@@ -96,6 +96,7 @@ def test_members_are_kept_and_measured(cells, tmp_path, run_cell):
     assert records.cells["subnetworks"].item() == 4
     names = set(records.metrics.query("weights == 'members'")["metric"])
     assert names >= {"label_disagreement_score", "ratio_error_score", "q_statistic_error", "double_fault_error"}
+    assert names >= {"feature_diversity_score", "js_divergence_score", "effective_members_score"}
 
 
 def test_selection_sees_id_validation_alone(cells, tmp_path, run_cell, monkeypatch):

@@ -1,16 +1,20 @@
 """The numbers that a cell's answers come to: which rows there are, and that each is what `analysis` says of it."""
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from analysis.accuracy import accuracy_score, harmonic_accuracy_score
-from analysis.diversity import diversity_scores, ensemble_log_probabilities
+from analysis.diversity import diversity_scores, ensemble_log_probabilities, feature_diversity_score
 from analysis.records import metrics_frame
 from analysis.selective import aurc_error
-from studies.evaluate import answers, to_input
+from studies.evaluate import answers, logits, to_input
+from studies.features import catching
 from studies.outputs import Outputs
 from studies.rows import ALONG_TRAINING, metric_rows, training_rows
 
@@ -112,3 +116,26 @@ def test_answers_come_apart_and_together_again() -> None:
     assert (found.logits.max(axis=1) == 0).all()
     whole = model(to_input(images)).detach().numpy()
     assert found.logits + found.largest[:, None] == pytest.approx(whole, abs=2e-3)
+
+
+def test_features_are_compared_where_they_were_caught(outputs) -> None:
+    rng = np.random.default_rng(2)
+    features = tuple({"id_test": rng.normal(size=(31, 5)).astype(np.float32)} for _ in range(3))
+    frame = frame_of(dataclasses.replace(outputs, features=features))
+    expected = feature_diversity_score([one["id_test"] for one in features])
+    assert value(frame, "members", "id_test", "feature_diversity_score") == pytest.approx(expected)
+    assert frame["metric"].eq("feature_diversity_score").sum() == 1
+
+
+def test_what_the_head_sees_is_caught_in_order_and_only_meanwhile(fresh, monkeypatch) -> None:
+    monkeypatch.setattr("studies.features.EXAMPLES", 250)
+    images = np.random.default_rng(0).integers(0, 256, size=(260, 32, 32, 3), dtype=np.uint8)
+    with catching(fresh) as caught:
+        logits(fresh, images)
+    logits(fresh, images)
+    with torch.inference_mode():
+        whole = fresh.features(to_input(images[:250])).numpy()
+    assert caught.features() == pytest.approx(whole, abs=1e-5)
+    with catching(nn.Flatten()) as nothing:
+        pass
+    assert nothing.features() is None
