@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from studies.methods.adapted import keep_weights, layers_to_adapt
+from studies.methods.linear_probe import head_of
 from studies.methods.method import Accounting
 from studies.methods.plain import Plain, copied, put
 from studies.settings import CellSettings
@@ -38,7 +39,7 @@ class _Adapter(Plain):
             self._peft = peft.get_peft_model(model, self.configuration(model, cell))
         # Not as one of the library's `modules_to_save`: those are found by the end of their name, and a network of
         # timm has a head of its own, an empty one, within its body.
-        model.head.requires_grad_(True)  # type: ignore[union-attr]
+        head_of(model).requires_grad_(True)
         keep_weights(model)
         super().__init__(self._peft.get_base_model(), cell)
 

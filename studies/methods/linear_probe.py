@@ -35,5 +35,7 @@ def head_of(model: nn.Module) -> nn.Module:
     """
     head = getattr(model, "head", None)
     if not isinstance(head, nn.Module):
-        raise ValueError(f"a linear probe needs a model with a .head module, got {type(model).__name__} without one")
+        raise ValueError(
+            f"a head that trains needs a model with a .head module, got {type(model).__name__} without one"
+        )
     return head
