@@ -11,17 +11,17 @@ A name ends in ``_score`` where more is more diverse, in ``_error`` where less i
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from analysis.diversity.pairs import mean_over_pairs
+from analysis.diversity.pairs import Sums, mean_over_pairs
 from analysis.probabilities import Floats, Integers
 
 
 @dataclass(frozen=True)
-class AnswerCounts:
+class AnswerCounts(Sums):
     """All that this file's measures need of the answers; counts of parts of the examples add up.
 
     Attributes:
@@ -39,9 +39,6 @@ class AnswerCounts:
     chosen: Floats
     minority: float
     vote_entropy: float
-
-    def __add__(self, other: AnswerCounts) -> AnswerCounts:
-        return AnswerCounts(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
 def count_answers(

@@ -8,18 +8,18 @@ pairwise products are all that is kept, so that arrays may be read in parts (:fu
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from analysis.diversity.ensembles import members_and_labels
-from analysis.diversity.pairs import mean_over_pairs
+from analysis.diversity.pairs import Sums, mean_over_pairs
 from analysis.probabilities import Floats, log_softmax
 
 
 @dataclass(frozen=True)
-class DistributionSums:
+class DistributionSums(Sums):
     """Sums over examples, all this file's measures need; those of parts of the examples add up.
 
     Attributes:
@@ -37,9 +37,6 @@ class DistributionSums:
     affinity: Floats
     product: Floats
     whole_entropy: float
-
-    def __add__(self, other: DistributionSums) -> DistributionSums:
-        return DistributionSums(*(getattr(self, field.name) + getattr(other, field.name) for field in fields(self)))
 
 
 def sum_distributions(log_probabilities: Floats) -> DistributionSums:

@@ -1,8 +1,19 @@
-"""Means over the pairs of an ensemble's members."""
+"""Sums over examples that are read in parts, and means over the pairs of an ensemble's members."""
+
+from dataclasses import fields
+from typing import Any, Self
 
 import numpy as np
 
 from analysis.probabilities import Floats
+
+
+class Sums:
+    """A dataclass of sums over examples: those of parts of the examples add up, field by field."""
+
+    def __add__(self, other: Self) -> Self:
+        own: Any = self
+        return type(self)(*(getattr(own, field.name) + getattr(other, field.name) for field in fields(own)))
 
 
 def mean_over_pairs(values: Floats) -> float:

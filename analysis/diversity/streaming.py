@@ -17,7 +17,7 @@ from analysis.diversity import answers, distributions
 from analysis.diversity.answers import AnswerCounts, count_answers
 from analysis.diversity.distributions import DistributionSums, sum_distributions
 from analysis.diversity.ensembles import check_combine, check_shapes
-from analysis.diversity.pairs import mean_over_pairs
+from analysis.diversity.pairs import Sums, mean_over_pairs
 from analysis.probabilities import Floats, Integers, log_softmax
 
 ENTRIES = 1 << 18
@@ -25,19 +25,11 @@ ENTRIES = 1 << 18
 
 
 @dataclass(frozen=True)
-class _Sums:
+class _Sums(Sums):
     answers: AnswerCounts
     distributions: DistributionSums
     pair_errors: Floats
     ensemble_right: float
-
-    def __add__(self, other: _Sums) -> _Sums:
-        return _Sums(
-            self.answers + other.answers,
-            self.distributions + other.distributions,
-            self.pair_errors + other.pair_errors,
-            self.ensemble_right + other.ensemble_right,
-        )
 
 
 def diversity_scores(
