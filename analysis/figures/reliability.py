@@ -31,8 +31,10 @@ def table(records: Records) -> pd.DataFrame:
     metrics = records.metrics
     metrics = metrics[metrics["cell"].isin(methods) & metrics["weights"].eq("reported")]
     parts = metrics["metric"].str.extract(r"^bin_(?P<kind>confidence|accuracy)_(?P<bin>\d+)(?:_score)?$")
-    found = metrics[parts["bin"].notna()].assign(kind=parts["kind"], bin=parts["bin"])
-    needs(len(found) > 0, "accuracy by confidence", "run the study again: earlier records did not keep it")
+    is_bin = parts["bin"].notna()
+    # Asked before anything is assigned: an empty frame would take the rows of what it is given.
+    needs(bool(is_bin.any()), "accuracy by confidence", "run the study again: earlier records did not keep it")
+    found = metrics[is_bin].assign(kind=parts.loc[is_bin, "kind"], bin=parts.loc[is_bin, "bin"])
     found = found.assign(
         method=found["cell"].astype(object).map(methods),
         shift=np.where(found["split"].eq("id_test"), "id", "ood"),

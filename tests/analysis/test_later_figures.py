@@ -8,7 +8,7 @@ from matplotlib.figure import Figure as Canvas
 from analysis import theme
 from analysis.barriers import barrier_errors
 from analysis.calibration import calibration_error, reliability_curve
-from analysis.figures import FIGURES
+from analysis.figures import FIGURES, NothingToDraw
 from analysis.records import PATHS, Records, metrics_frame
 from analysis.selection import select
 from tests.analysis.synthetic import fabricate
@@ -94,6 +94,12 @@ def test_surface_averages_a_runs_paths_before_runs(few) -> None:
     assert middle["value"].item() == pytest.approx(1.0 + expected)
     assert set(frame["path"]) == set(PATHS)
     draws_and_speaks("loss_surface", frame)
+
+
+@pytest.mark.parametrize("name", ["reliability", "loss_surface"])
+def test_earlier_records_are_a_clear_reason(name: str, few) -> None:
+    with pytest.raises(NothingToDraw, match="this figure needs"):
+        FIGURES[name].table(few)
 
 
 def draws_and_speaks(name: str, frame: pd.DataFrame) -> None:
