@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -21,6 +22,8 @@ from studies.costs import Rates
 from studies.engine import PLAIN, Engine
 from studies.evaluate import BATCH_SIZE, logits, to_input
 from studies.methods import Method, attach
+from studies.precision import Precision
+from studies.recomputing import recompute
 from studies.saved import Saved
 from studies.settings import CellSettings, traits_of
 from studies.train import Examples, deterministic, train
@@ -103,7 +106,9 @@ def calibrate(
     """
     trained = [cell for cell in cells if cell.training is not None]
     with deterministic(0, device), torch.random.fork_rng(devices=[]):
-        bench = _Bench(cells[0].backbone, class_words(tuple(classes)), device, engine)
+        # Methods of one study share their precision as a rule: the bare network's is that of the first.
+        precision = next((cell.training.precision for cell in trained if cell.training is not None), "float32")
+        bench = _Bench(cells[0].backbone, class_words(tuple(classes)), device, engine, precision)
         step_s: dict[str, float] = {}
         episode_s: dict[str, float] = {}
         needs: dict[str, Need] = {}
@@ -166,8 +171,11 @@ class _Bench:
         weights: Bytes of the network's weights.
     """
 
-    def __init__(self, backbone: str, classes: tuple[str, ...], device: str, engine: Engine) -> None:
-        self._backbone, self._classes, self._device, self._engine = backbone, classes, device, engine
+    def __init__(self, backbone: str, classes: tuple[str, ...], device: str, engine: Engine, precision: str) -> None:
+        # As many images as one process sees, and nothing compiled: that alone would take minutes.
+        self._backbone, self._classes, self._device = backbone, classes, device
+        self._engine, self._processes = dataclasses.replace(engine, compiles=False, processes=1), engine.processes
+        self._precision = Precision(precision, device)
         self._fresh = {False: self._blank(False)}
         self.weights = _bytes(self._fresh[False])
         self._side = backbones.view_of(backbone).crop
@@ -183,12 +191,13 @@ class _Bench:
     def is_quick(self, cell: CellSettings) -> bool:
         """Whether ten steps of the cell's whole batch are."""
         assert cell.training is not None
-        return self._plain.image_s * cell.training.batch_size * (STEPS + 2) <= WHOLE_S
+        images = cell.training.batch_size // self._processes
+        return self._processes == 1 and self._plain.image_s * images * (STEPS + 2) <= WHOLE_S
 
     def measure(self, rare: CellSettings, often: CellSettings) -> _Measured:
         """Measures a method by two of its cells: that with the longest episodes and that with the shortest."""
         assert rare.training is not None
-        batch_size = rare.training.batch_size
+        batch_size = -(-rare.training.batch_size // self._processes)
         part = -(-batch_size // self._engine.parts(batch_size))
         weights = _bytes(self._fresh_of(rare))
         # Layer by layer a few tensors of a batch live at once: the largest, four times, is more than they take.
@@ -230,6 +239,7 @@ class _Bench:
         method = attach(model, cell.model_copy(update={"training": cell.training.model_copy(update={"steps": 2})}))
         some = self._random(1)
         images, labels = to_input(np.asarray(some.images), self._device), torch.from_numpy(some.labels).to(self._device)
+        recompute(method.model, self._engine.recomputes)
         step_s = image_s = 0.0
         image = held = kept = 0
         for number, phase in enumerate(method.phases(cell.training, cell.learning_rate)):
@@ -237,7 +247,8 @@ class _Bench:
             optimizer = torch.optim.AdamW(method.parameter_groups(cell.training.weight_decay), lr=1e-6, fused=True)
             saved, started_at = Saved(model), self._now()
             with saved.counting():
-                loss = method.loss(images, labels, functional.cross_entropy)
+                with self._precision.products():
+                    loss = method.loss(images, labels, functional.cross_entropy)
                 penalty = method.penalty()
                 loss = loss if penalty is None else loss + penalty
                 loss.backward()
@@ -323,12 +334,16 @@ class _Bench:
     def _plain_step(self, images: int) -> tuple[float, Saved]:
         model = self._fresh[False]
         pixels = torch.rand(images, 3, self._side, self._side, device=self._device)
+        recompute(model, self._engine.recomputes)
         saved = Saved(model)
         started_at = self._now()
         with saved.counting():
-            model(pixels).sum().backward()
+            with self._precision.products():
+                loss = model(pixels).float().sum()
+            loss.backward()
         taken_s = self._now() - started_at
         model.zero_grad(set_to_none=True)
+        recompute(model, False)
         self._plain_kept = saved
         return taken_s, saved
 

@@ -111,13 +111,13 @@ def wrong_results(store: Store) -> list[str]:
 
 
 def wrong_classes(study: StudySettings, sizes: Sizes) -> list[str]:
-    """Backbones that cannot take the benchmark's classes, and names that a zero-shot head can make nothing of."""
-    from studies import backbones
+    """What a backbone cannot give the classes or the methods, and names that a zero-shot head can make nothing of."""
+    from studies.fit import require_fit
 
     problems = []
     for name in study.backbones:
         try:
-            backbones.blank(name, class_words(sizes.classes), device="meta")
+            require_fit(study.model_copy(update={"backbones": (name,)}), class_words(sizes.classes))
         except ValueError as error:
             problems.append(str(error))
     # Of absent data the names are not known.

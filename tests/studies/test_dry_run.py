@@ -55,7 +55,7 @@ class TestSaved:
 @pytest.fixture(scope="module")
 def both():
     cells = [
-        cell.model_copy(update={"training": cell.training.model_copy(update={"batch_size": 6})})
+        cell.model_copy(update={"training": cell.training.model_copy(update={"batch_size": 6, "precision": "float32"})})
         for cell in of_tiny("cifar100c", "full", "linear_probe", "random_mask", "mixout", "ema")
         if cell.seed == 0 and not cell.is_ingredient and cell.listed_as.endswith("+crop+flip")
     ]
