@@ -24,6 +24,20 @@ from analysis.tables.members import PAIRS, inference_passes, scores_by_weights
 REFERENCE = ("gmixout", "ensemble")
 INDEPENDENT = "ensemble"
 SCORES = ("id_score", "ood_score")
+METHODS = (
+    "full",
+    "ema",
+    "weight_average",
+    "swad",
+    "uniform_soup",
+    "greedy_soup",
+    "diwa",
+    "ensemble",
+    "mixout",
+    "gmixout",
+)
+"""What the question is about, without additions to training; a study of more has its other tables for the others."""
+
 EQUAL = 0.1
 """Training within this fraction of the reference's counts as equal: what methods add to a step is not more training."""
 
@@ -40,7 +54,10 @@ COLUMNS = [*PLACE, "reference_method", "reference_weights", "method", "weights",
 def ensembles(
     records: Records, reference: tuple[str, str] = REFERENCE, significance: float = 0.05, level: float = 0.95
 ) -> pd.DataFrame:
-    """Every side beside the members of one run, their probabilities averaged.
+    """Every side of ``METHODS`` beside the members of one run, their probabilities averaged.
+
+    Members of an average along a run are those of full fine-tuning, and are listed there alone; an ensemble of separate
+    runs is the ensemble of its members, and the runs of a soup are its pool's.
 
     Runs are paired by seed; a pool's runs belong to its block's seed. Intervals are Student's t over seeds. Holm's
     family is every side of equal training with both scores; sides that cost more or less have intervals and p-values
@@ -82,7 +99,7 @@ def _sides(records: Records) -> list[dict[str, Any]]:
     facts = records.cells.set_index("cell")
     runs = dict(zip(results["cell"], results["run"]))
     sides: list[dict[str, Any]] = []
-    picks = {str(row["method"]): row for row in chosen.to_dict("records")}
+    picks = {str(row["method"]): row for row in chosen.to_dict("records") if _is_asked(str(row["method"]))}
     for method in theme.in_order(picks):
         pick, cells = picks[method], [cell for cell in picks[method]["cells"] if cell in runs]
         flops = facts.loc[cells, "training_flops"].astype("Float64").astype("float64")
@@ -100,19 +117,25 @@ def _sides(records: Records) -> list[dict[str, Any]]:
                     side["gains"] = (ours - scores[member].reindex(cells).set_axis(by_run))["ood_score"]
                     side["diversity_score"] = float(pairs[weights]["diversity_score"].reindex(cells).mean())
                 sides.append(side)
-        if method in alphas:
-            alpha = alphas[method]
+        alpha = alphas.get(method, 1.0)
+        # At 1 they are the reported weights once more.
+        if alpha < 1.0:
             is_here = results["method"].eq(method) & results["weights"].eq("wise") & results["alpha"].eq(alpha)
             ours = results[is_here].set_index("run")[list(SCORES)]
             sides.append(common | {"weights": "wise", "alpha": alpha, "scores": ours, "inference_passes": 1.0})
     return sides
 
 
+def _is_asked(method: str) -> bool:
+    base, variant, additions = theme.name_parts(method)
+    return base in METHODS and not additions and (not variant or theme.look(method).family == "several")
+
+
 def _is_twice(kind: str, method: str, weights: str) -> bool:
-    """An ensemble of separate runs is reported as such, and a soup of the same runs need not list them again."""
-    if kind != "runs":
-        return False
-    return weights == "reported" if theme.name_parts(method)[0] == INDEPENDENT else weights != "reported"
+    base, family = theme.name_parts(method)[0], theme.look(method).family
+    if family == "averaged" or (family == "several" and base != INDEPENDENT):
+        return weights != "reported"
+    return base == INDEPENDENT and kind == "runs" and weights == "reported"
 
 
 def _row(side: dict[str, Any], base: dict[str, Any], level: float) -> dict[str, Any]:
@@ -186,8 +209,12 @@ def side_label(row: Mapping[Hashable, Any]) -> str:
         'Full fine-tuning + WiSE-FT α=0.5'
         >>> side_label({"method": "gmixout", "weights": "ensemble"})
         'GMixout, ensemble of members'
+        >>> side_label({"method": "ensemble/short", "weights": "ensemble"})
+        'Ensemble (short)'
     """
     label = theme.look(str(row["method"])).label
+    if theme.name_parts(str(row["method"]))[0] == INDEPENDENT:
+        return label if row["weights"] == "ensemble" else f"{label}, mean run"
     if row["weights"] == "reported":
         return label
     if row["weights"] == "wise":

@@ -15,10 +15,10 @@ from analysis.records import Records
 
 TIME = "train_time_ratio"
 PANELS = {
-    "id_score": "ID accuracy (% points)",
-    "ood_score": "OOD accuracy (% points)",
-    "diversity_score": "disagreement (% points)",
-    TIME: "training time (×)",
+    "id_score": "ID accuracy\n(% points)",
+    "ood_score": "OOD accuracy\n(% points)",
+    "diversity_score": "disagreement\n(% points)",
+    TIME: "training time\n(element = 1)",
 }
 
 

@@ -13,9 +13,9 @@ from analysis.one_run import REFERENCE, ensembles, side_label
 from analysis.records import Records
 
 PANELS = {
-    "id_difference": "ID − members (% points)",
-    "ood_difference": "OOD − members (% points)",
-    "ensemble_gain": "OOD, beyond own members (% points)",
+    "id_difference": "ID − members\n(% points)",
+    "ood_difference": "OOD − members\n(% points)",
+    "ensemble_gain": "OOD − own mean\nmember (% points)",
 }
 
 

@@ -41,8 +41,8 @@ TABLES: Mapping[str, tuple[Callable[[Records], pd.DataFrame], Printed]] = {
     "costs": (costs, printed_costs),
     "implicit_ensembles": (implicit_ensembles, printed_implicit_ensembles),
     "levers": (lever_effects, printed_effects),
-    "granularity": (granularities, printed_granularities),
-    "one_run": (ensembles, printed_ensembles),
+    "granularities": (granularities, printed_granularities),
+    "ensembles": (ensembles, printed_ensembles),
 }
 """What is computed, and how it is printed."""
 
@@ -57,10 +57,10 @@ NOTES: Mapping[str, str] = {
     "levers": "All else equal, the learning rate included. Brackets: 95 % interval, bootstrap over runs and settings. "
     "*: it excludes zero, uncorrected. †: significant at .05 after Holm's correction over all levers and responses "
     "(paired t-test over runs).",
-    "granularity": "Paired at equal seeds, learning rates and settings. Brackets: 95 % interval, Student's t over "
+    "granularities": "Paired at equal seeds, learning rates and settings. Brackets: 95 % interval, Student's t over "
     "seeds. *: significant at .05 after Holm's correction. Kept: a loss of a point or more is rejected at .05 after "
     "Holm's correction. Ratios are to masks of single entries.",
-    "one_run": "Each side minus the mean probability of one GMixout run's members, paired by seed; training is "
+    "ensembles": "Each side minus the mean probability of one GMixout run's members, paired by seed; training is "
     "relative to that run's. Brackets: 95 % interval, Student's t over seeds. *: significant at .05 after Holm's "
     "correction over all sides whose training is equal.",
 }

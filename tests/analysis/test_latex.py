@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from analysis.figures import FIGURES
 from analysis.granularity import granularities, printed_granularities
 from analysis.latex import tex, to_latex
 from analysis.overview import overview
@@ -72,14 +73,14 @@ def printed(rivals, crossed) -> dict[str, str]:
     few = rivals.keep(rivals.cells.loc[rivals.cells["method"].isin(["full", "gmixout", "ensemble/short"]), "cell"])
     found = {}
     for name, (compute, words) in TABLES.items():
-        frame = compute(crossed if name == "granularity" else few)
+        frame = compute(crossed if name == "granularities" else few)
         if len(frame):
             found[name] = to_latex(words(frame), NOTES.get(name, ""))
     return found
 
 
 def test_every_table_has_the_structure(printed) -> None:
-    assert set(printed) >= {"overview", "comparisons", "costs", "implicit_ensembles", "granularity", "one_run"}
+    assert set(printed) >= {"overview", "comparisons", "costs", "implicit_ensembles", "granularities", "ensembles"}
     for text in printed.values():
         assert len(cells_of(text)) >= 2
         assert text.isascii()
@@ -99,13 +100,18 @@ def test_every_table_compiles(printed, tmp_path) -> None:
     assert (tmp_path / "all.pdf").stat().st_size > 1000
 
 
+def test_tables_and_figures_share_no_name() -> None:
+    """They are written to one folder, each with a CSV and a Markdown file."""
+    assert not set(TABLES) & set(FIGURES)
+
+
 def test_marks_are_explained_below_the_table(crossed) -> None:
     text = printed_granularities(granularities(crossed))
-    markdown = to_markdown(text, NOTES["granularity"])
-    assert markdown.endswith(NOTES["granularity"] + "\n")
+    markdown = to_markdown(text, NOTES["granularities"])
+    assert markdown.endswith(NOTES["granularities"] + "\n")
     assert markdown.splitlines()[len(text) + 2] == ""
     assert set(NOTES) <= set(TABLES)
-    for name in ("comparisons", "granularity", "one_run", "levers"):
+    for name in ("comparisons", "granularities", "ensembles", "levers"):
         assert "*" in NOTES[name]
         assert "Holm" in NOTES[name]
 

@@ -5,12 +5,24 @@ import pytest
 from scipy import stats
 
 from analysis.families import holm
-from analysis.one_run import COLUMNS, EQUAL, ensembles
+from analysis.one_run import COLUMNS, EQUAL, _is_asked, _is_twice, ensembles
 from analysis.records import Records
 from analysis.selection import select, select_alpha
+from tests.analysis.rivals import RIVALS
 from tests.analysis.test_implicit_ensembles import numbers
 
 METHODS = ("full", "uniform_soup", "ensemble", "ensemble/short", "mixout", "gmixout")
+
+
+def test_only_what_is_asked_is_a_side() -> None:
+    asked = [name for name in RIVALS if _is_asked(name)]
+    assert asked == ["full", "ema", "weight_average", "swad", "uniform_soup", "greedy_soup", "diwa", "ensemble",
+                     "ensemble/short", "mixout", "gmixout"]  # fmt: skip
+    # An average along a run, and a soup, have their members elsewhere.
+    for method in ("ema", "swad", "uniform_soup"):
+        assert _is_twice("trajectory", method, "member")
+        assert not _is_twice("trajectory", method, "reported")
+    assert not _is_twice("trajectory", "full", "ensemble")
 
 
 @pytest.fixture(scope="module")

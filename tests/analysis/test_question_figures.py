@@ -53,7 +53,7 @@ def test_one_run_shows_its_table(rivals, small) -> None:
     assert reference.loc[["id_difference", "ood_difference"], "estimate"].eq(0.0).all()
     costly = frame[frame["label"].str.contains("training")]
     assert costly["is_beside"].all()
-    assert "Ensemble, ensemble of members (5.4× training)" in set(costly["label"])
+    assert "Ensemble (5.4× training)" in set(costly["label"])
     axes, canvas = drawn("one_run", frame)
     assert len(axes) == 3
     assert len(axes[0].get_yticklabels()) == len(found)
@@ -74,7 +74,7 @@ def test_printed_tables_carry_intervals_marks_and_missing_seeds(crossed, rivals)
     one = ensembles(rivals)
     text = printed_ensembles(one).set_index("side")
     line = one.set_index(["method", "weights"]).loc[("ensemble/short", "ensemble")]
-    assert text.loc["Ensemble (short), ensemble of members", "OOD − members (points)"].startswith(
+    assert text.loc["Ensemble (short)", "OOD − members (points)"].startswith(
         f"{100 * line['ood_difference']:+.1f} [{100 * line['ood_difference_low']:+.1f}, "
     )
     assert np.isnan(one.set_index(["method", "weights"]).loc[("gmixout", "ensemble"), "id_difference"])

@@ -46,7 +46,7 @@ def test_tables_of_published_results(published, tmp_path) -> None:
     assert "60.7 [58.8, 62.6]" in text
     compared = (tmp_path / "out" / "comparisons.md").read_text()
     assert "+3.3 [" in compared
-    assert not (tmp_path / "out" / "granularity.md").exists()
+    assert not (tmp_path / "out" / "granularities.md").exists()
 
 
 def test_figures_of_published_results_and_their_check(published, tmp_path) -> None:
