@@ -31,6 +31,7 @@ class Task:
         folders: Users' own benchmarks, by name.
         reading: How images are read; None: by a thread on every core.
         engine: How a training step is carried out.
+        may_shrink: Whether another attempt may take fewer images at once, once memory ran out.
         job: What runs a cell, as ``module:function`` with the signature of `studies.cell.run_cell`; only a worker
             imports it.
         silent: The last heartbeat of a lease that the parent has watched for long enough; see `studies.lease`.
@@ -46,6 +47,7 @@ class Task:
     folders: Mapping[str, FolderSettings] = field(default_factory=dict)
     reading: Reading | None = None
     engine: Engine = PLAIN
+    may_shrink: bool = False
     job: str = JOB
     silent: str = ""
     is_judged: bool = False
@@ -97,9 +99,15 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The cell failed, and its folder says so unless even that could not be written."""
+    """The cell failed, and its folder says so unless even that could not be written.
+
+    Attributes:
+        failure: Why.
+        smaller: How the next attempt may be carried out, where memory ran out and less of it will do.
+    """
 
     failure: Failure
+    smaller: Engine | None = None
 
 
 @dataclass(frozen=True)

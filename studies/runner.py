@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, MappingProxyType
 
+from studies.engine import Engine
 from studies.failures import ATTEMPTS, DISK_FULL, PRUNED, Failure, sort_failure
 from studies.further import Further
 from studies.lease import STALE_AFTER_S, Leased, silent_beat
@@ -105,6 +106,7 @@ class Runner:
         self._running: dict[int, str] = {}
         self._fractions: dict[int, float] = {}
         self._attempts: dict[str, int] = {}
+        self._engines: dict[str, Engine] = {}
         self._open: dict[str, None] = {}
         self._total_work = 0.0
         self._is_shared = self._is_in_trouble = False
@@ -184,7 +186,8 @@ class Runner:
                 self._plugins,
                 self._folders,
                 self._execution.reading(self._workers),
-                self._execution.engine(),
+                self._engines.get(identity, self._execution.engine()),
+                self._execution.retry_smaller,
                 self._job,
                 silent_beat(folder.path, self._stale_after_s),
                 is_judged=identity in self._found,
@@ -292,12 +295,12 @@ class Runner:
                 self._plan.finish(identity, message.scalars)
             self._settle(identity)
         elif isinstance(message, Failed):
-            self._fail(identity, message.failure)
+            self._fail(identity, message.failure, message.smaller)
         elif isinstance(message, Released):
             self._release(identity, message)
         self._display.end(slot.number, self._cells_to_run - len(self._open) - self._to_come, self._done())
 
-    def _fail(self, identity: str, failure: Failure) -> None:
+    def _fail(self, identity: str, failure: Failure, smaller: Engine | None = None) -> None:
         self._plan.fail(identity, failure.kind)
         self._attempts[identity] = self._attempts.get(identity, 0) + 1
         label = self._cells[identity].label
@@ -308,7 +311,11 @@ class Runner:
         elif failure.kind == PRUNED:
             self._settle(identity)
         elif self._attempts[identity] < ATTEMPTS.get(failure.kind, 1):
-            self._display.say(f"{identity} {label}: {failure.kind} ({failure.message}); it is tried again")
+            how = ""
+            if smaller is not None:
+                self._engines[identity] = smaller
+                how = f", {smaller.micro_batch} images at once"
+            self._display.say(f"{identity} {label}: {failure.kind} ({failure.message}); it is tried again{how}")
             # What is not in the plan is found again among the open cells.
             if identity not in self._found:
                 self._plan.enqueue(identity)

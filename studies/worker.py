@@ -14,7 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from studies.failures import Failure, Stopped, is_disk_full, sort_failure
+from studies.engine import Engine
+from studies.failures import OUT_OF_MEMORY, Failure, Stopped, is_disk_full, sort_failure
 from studies.lease import Lease, Leased, LostLease
 from studies.logs import begin, divert, note, tail
 from studies.messages import STOP, Failed, Finished, Moving, Released, Task, Validated, Verdict
@@ -197,7 +198,7 @@ def attempt(task: Task, line: Listener, log: Path | None = None) -> Finished | F
                 note(f"{failure.kind} {cell.identity}\n{failure.traceback}")
                 failure = replace(failure, log=tail(log, cell.identity)) if log else failure
                 _keep(cell, folder, failure, task.device)
-                return Failed(failure)
+                return Failed(failure, _smaller(cell, failure, task))
     except Stopped as stopped:
         note(str(stopped))
         return Released(is_held_elsewhere=False)
@@ -214,6 +215,14 @@ def _ranks(task: Task) -> dict[str, Any]:
     from studies.crew import crew
 
     return {"ranks": partial(crew, task)}
+
+
+def _smaller(cell: CellSettings, failure: Failure, task: Task) -> Engine | None:
+    if failure.kind != OUT_OF_MEMORY or not task.may_shrink:
+        return None
+    from studies.smaller import after_out_of_memory
+
+    return after_out_of_memory(cell, task.engine)
 
 
 def _keep(cell: CellSettings, folder: CellFolder, failure: Failure, device: str) -> None:

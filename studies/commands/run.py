@@ -50,6 +50,27 @@ class Choices:
         if len(set(self.gpus)) != len(self.gpus):
             raise ValueError(f"each GPU is named once, got --gpus {','.join(self.gpus)}")
 
+    def shares(self, processes: int) -> tuple[str, ...]:
+        """The GPUs of each worker, as its environment names them.
+
+        Args:
+            processes: Processes that share a cell, each with a GPU.
+
+        Raises:
+            ValueError: If there are too few GPUs.
+
+        Example:
+            >>> Choices(2, gpus=("0", "1", "2", "3")).shares(processes=2)
+            ('0,1', '2,3')
+        """
+        whole = len(self.gpus) // processes
+        if self.gpus and self.workers > whole:
+            raise ValueError(
+                f"each GPU gets one cell at a time: {self.workers} workers of {processes} processes need as many GPUs, "
+                f"got {len(self.gpus)} (--gpus); ask for fewer with --workers"
+            )
+        return tuple(",".join(self.gpus[start * processes : (start + 1) * processes]) for start in range(whole))
+
     def execution(self, study: StudySettings) -> Execution:
         """How a study's work is done: as it says, but on the GPUs where some are named."""
         return study.execution.model_copy(update={"device": "cuda"}) if self.gpus else study.execution
@@ -108,7 +129,7 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
         choices.workers,
         plugins=study.plugins,
         folders=study.folders,
-        gpus=choices.gpus,
+        gpus=choices.shares(study.execution.processes),
         retry=choices.retry,
         further=searching,
     )

@@ -50,6 +50,11 @@ class Execution(BaseModel):
     micro_batch: int | None = Field(
         default=None, ge=1, description="Images that go through the model at once in training; null: the whole batch."
     )
+    retry_smaller: bool = Field(
+        default=False,
+        description="Whether a cell that ran out of memory is tried again with half as many images at once; the batch "
+        "stays, roundings differ.",
+    )
     activation_checkpointing: bool = Field(
         default=False, description="Whether training keeps the inputs of blocks only, and computes their inside twice."
     )

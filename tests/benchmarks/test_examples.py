@@ -5,7 +5,20 @@ import importlib
 
 import pytest
 
-MODULES = ("bars", "budget", "cases", "kernels", "live", "models", "record", "redraw", "scaling", "stored", "timing")
+MODULES = (
+    "bars",
+    "budget",
+    "cases",
+    "kernels",
+    "live",
+    "models",
+    "record",
+    "redraw",
+    "scaling",
+    "stored",
+    "timing",
+    "faults.standin",
+)
 
 
 @pytest.mark.parametrize("name", MODULES)

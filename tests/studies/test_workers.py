@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -164,8 +165,19 @@ def test_stand_in_comes_to_what_it_should(tmp_path):
     assert undisturbed(cell) != undisturbed(standin(1, steps=6, step_s=0.0))
 
 
+def test_memory_that_ran_out_is_answered_with_fewer_images_where_the_study_says_so(tmp_path):
+    cell = standin(0, steps=2, fault="out_of_memory").model_copy(update={"method": "linear_probe"})
+    folder = Store(tmp_path).cell(cell.identity)
+    task = Task(cell.canonical, folder.path, 1e9, "cpu", 60.0, job="benchmarks.faults.standin:run_cell")
+    assert attempt(task, Silent()).smaller is None
+    found = attempt(replace(task, may_shrink=True), Silent())
+    assert (found.failure.kind, found.smaller.micro_batch) == (OUT_OF_MEMORY, cell.training.batch_size // 2)
+
+
 def test_each_gpu_gets_one_worker():
     with pytest.raises(ValueError, match="3 workers need as many GPUs, got 2"):
         Choices(3, gpus=("0", "1"))
     with pytest.raises(ValueError, match="named once"):
         Choices(2, gpus=("0", "0"))
+    with pytest.raises(ValueError, match="2 workers of 2 processes need as many GPUs, got 3"):
+        Choices(2, gpus=("0", "1", "2")).shares(processes=2)
