@@ -91,6 +91,7 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
     Raises:
         ResultsError: If the results folder or the database cannot be used, before any work.
     """
+    gpus = choices.shares(opened.study.execution.processes)
     opened.store.check([])
     console.print(f"study {opened.study.name}: results in {opened.store.root}", soft_wrap=True, highlight=False)
     cells = opened.planned
@@ -129,7 +130,7 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
         choices.workers,
         plugins=study.plugins,
         folders=study.folders,
-        gpus=choices.shares(study.execution.processes),
+        gpus=gpus,
         retry=choices.retry,
         further=searching,
     )
