@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 from rich.console import Console
 
+from analysis.across import across_benchmarks, printed_across
 from analysis.comparisons import compare
 from analysis.granularity import granularities, printed_granularities
 from analysis.latex import to_latex
@@ -41,6 +42,7 @@ TABLES: Mapping[str, tuple[Callable[[Records], pd.DataFrame], Printed]] = {
     "costs": (costs, printed_costs),
     "implicit_ensembles": (implicit_ensembles, printed_implicit_ensembles),
     "levers": (lever_effects, printed_effects),
+    "across_benchmarks": (across_benchmarks, printed_across),
     "granularities": (granularities, printed_granularities),
     "ensembles": (ensembles, printed_ensembles),
 }
@@ -57,6 +59,8 @@ NOTES: Mapping[str, str] = {
     "levers": "All else equal, the learning rate included. Brackets: 95 % interval, bootstrap over runs and settings. "
     "*: it excludes zero, uncorrected. †: significant at .05 after Holm's correction over all levers and responses "
     "(paired t-test over runs).",
+    "across_benchmarks": "Mixed model, the benchmark and each effect's difference between benchmarks random. Brackets: "
+    "95 % interval, Student's t over benchmarks. *: significant at .05 after Holm's correction over all effects.",
     "granularities": "Paired at equal seeds, learning rates and settings. Brackets: 95 % interval, Student's t over "
     "seeds. *: significant at .05 after Holm's correction. Kept: a loss of a point or more is rejected at .05 after "
     "Holm's correction. Ratios are to masks of single entries.",
