@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from analysis.figures import (
+    bias_variance,
     corruption_grid,
     corruption_severity,
     cost_fronts,
@@ -39,6 +40,7 @@ FIGURES: Mapping[str, Figure] = MappingProxyType(
         "heatmaps": heatmaps.FIGURE,
         "diversity_vs_ood_gain": diversity_vs_ood_gain.FIGURE,
         "reliability": reliability.FIGURE,
+        "bias_variance": bias_variance.FIGURE,
         "loss_surface": loss_surface.FIGURE,
         "training_curves": training_curves.FIGURE,
         "corruption_severity": corruption_severity.FIGURE,

@@ -191,8 +191,11 @@ def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) 
 def write_results(opened: Opened, choices: Choices, console: Console) -> None:
     """Merges the study's cells into records, draws the figures, prints the summary."""
     from analysis.records import read, write
+    from studies.decomposed import decomposed
+    from studies.shared_rows import with_decomposition
 
     records = read(opened.store.root).keep(cell.identity for cell in opened.cells)
+    records = with_decomposition(records, decomposed(opened.store, opened.cells))
     folder = opened.store.root / "records"
     write(records, folder)
     say(console, f"records: {folder}")

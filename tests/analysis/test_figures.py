@@ -24,7 +24,7 @@ RIVALS_FIGURES = ("rivals_plane", "rivals_cost", "one_run")
 # Every way of drawing is among them; that each figure can be drawn is tested above.
 REPEATED = ["methods_and_levers", "heatmaps", "diversity_vs_ood_gain", "rivals_plane", "cost_fronts"]
 # Tested in a file of their own, with what these fabricated records lack.
-OF_LATER_RECORDS = ("reliability", "loss_surface")
+OF_LATER_RECORDS = ("reliability", "loss_surface", "bias_variance")
 # Percent is in the cells or on the colour bar of a map; partial eta squared is no percent.
 NUMBERS_INSIDE = ("heatmaps", "lever_pairs", "lever_importance", "corruption_grid")
 

@@ -96,7 +96,7 @@ def test_surface_averages_a_runs_paths_before_runs(few) -> None:
     draws_and_speaks("loss_surface", frame)
 
 
-@pytest.mark.parametrize("name", ["reliability", "loss_surface"])
+@pytest.mark.parametrize("name", ["reliability", "loss_surface", "bias_variance"])
 def test_earlier_records_are_a_clear_reason(name: str, few) -> None:
     with pytest.raises(NothingToDraw, match="this figure needs"):
         FIGURES[name].table(few)
