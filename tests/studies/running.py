@@ -55,7 +55,7 @@ class KillsItself(Silent):
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def gmixout(*arguments: str, cwd: Path, has_torch: bool = True, timeout_s: float = 120) -> subprocess.CompletedProcess:
+def gmixout(*arguments: str, cwd: Path, has_torch: bool = True, timeout_s: float = 300) -> subprocess.CompletedProcess:
     """Runs the command line to its end."""
     blind = [sys.executable, "-c", WITHOUT_TORCH + MAIN, *arguments]
     command = _module(arguments) if has_torch else blind
