@@ -46,7 +46,8 @@ def compare(
 
     Args:
         records: Any records.
-        references: Methods to compare with; one that a benchmark lacks has no rows there.
+        references: Methods to compare with; where a study adds something to all training, a name without additions
+            stands for its plainest form. One that a benchmark lacks has no rows there.
         scores: Columns of :func:`analysis.shifts.shift_scores`; by default ID, OOD and corruption.
         weights: ``reported``, ``wise`` (at the coefficient that ID validation chose) or both. References are always
             taken as reported.
@@ -78,7 +79,8 @@ def compare(
         answers = right_answers(records_here, set(results["cell"]))
         sides = [(method, kind) for method in theme.in_order(picks) for kind in weights
                  if kind == "reported" or method in alphas]  # fmt: skip
-        for reference in [name for name in references if name in picks]:
+        named = [theme.plainest(picks, name) for name in references]
+        for reference in [name for name in named if name in picks]:
             family: list[dict[str, Any]] = []
             for method, kind in sides:
                 if method == reference and kind == "reported":

@@ -120,7 +120,7 @@ def ood_at_matched_id(
 
     Args:
         records: Any records.
-        reference: Method of the paired differences.
+        reference: Method of the paired differences, or its plainest form (:func:`analysis.theme.plainest`).
         at: ``reference``: the reference stands still and each method moves to its ID; ``method``: each method stands
             still and the reference moves.
         seed: Of the bootstrap's draws.
@@ -152,8 +152,9 @@ def ood_at_matched_id(
             {row["method"]: row for row in chosen.to_dict("records") if (row["benchmark"], row["backbone"]) == place}
             for chosen in (stands, moves)
         )
+        base = theme.plainest(first, reference)
         for method in theme.in_order(here["method"]):
-            still, moving = (reference, method) if at == "reference" else (method, reference)
+            still, moving = (base, method) if at == "reference" else (method, base)
             ours = second[method] if at == "reference" else first[method]
             row = {name: ours[name] for name in (*_CURVE, *LEVERS)} | {"at": at}
             row["is_selected"] = ours["setting"] == first[method]["setting"]
@@ -163,7 +164,7 @@ def ood_at_matched_id(
             curve = here.iloc[:0]
             if moving in second:
                 curve = here[here["method"].eq(moving) & here["setting"].eq(second[moving]["setting"])]
-            rows.append(row | _matched(point, curve, at, method == reference, rng, level, draws))
+            rows.append(row | _matched(point, curve, at, method == base, rng, level, draws))
     return pd.DataFrame(rows, columns=MATCHED_COLUMNS)
 
 

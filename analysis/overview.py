@@ -49,7 +49,8 @@ def overview(records: Records, digits: int = 1) -> pd.DataFrame:
         if robust:
             values = [robust[cell] for cell in row["cells"] if cell in robust]
             text["robust (%)"] = f"{100 * sum(values) / len(values):.{digits}f}" if values else MISSING
-        for score, reference in _DIFFERENCES:
+        for score, base in _DIFFERENCES:
+            reference = theme.plainest(methods["method"], base)
             heading = f"{_SHORT[score]} − {theme.look(reference).label}"
             text[heading] = _gap(gaps.get((method, score, reference)), digits)
         price = prices[method]

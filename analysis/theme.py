@@ -218,6 +218,29 @@ def look(method: str) -> Look:
     return replace(shown, label=" + ".join([label, *(ADDITIONS.get(one, one.replace("_", " ")) for one in said)]))
 
 
+def plainest(methods: Iterable[str], base: str) -> str:
+    """What stands for a base where a study adds something to all training: the form of it with least added.
+
+    Args:
+        methods: Methods that there are.
+        base: A method's name. Where it is itself among them, nothing of it is, or any other method trains without
+            additions, it is returned as it is.
+
+    Example:
+        >>> plainest(["zero_shot", "full+crop", "full+crop+randaugment", "full/short+crop"], "full")
+        'full+crop'
+        >>> plainest(["full", "full+crop"], "full"), plainest(["lora", "full+crop"], "full")
+        ('full', 'full')
+    """
+    known = list(methods)
+    # These train nothing themselves, so that nothing can be added to them.
+    are_added_to = [one for one in known if look(one).family not in ("pretrained", "several")]
+    found = [one for one in known if name_parts(one)[:2] == (base, "")]
+    if not found or base in known or not all(name_parts(one)[2] for one in are_added_to):
+        return base
+    return min(found, key=lambda one: (len(name_parts(one)[2]), one))
+
+
 def in_order(methods: Iterable[str]) -> list[str]:
     """Methods in the order to show: bases as in ``METHODS``, then the others by name; each plain, then its variants
     and additions.

@@ -27,7 +27,7 @@ def costs(records: Records, reference: str = "full") -> pd.DataFrame:
 
     Args:
         records: Any records.
-        reference: Method of the ratios.
+        reference: Method of the ratios, or its plainest form (:func:`analysis.theme.plainest`).
 
     Returns:
         Per (benchmark, backbone) a row a method in theme order: ``COST_COLUMNS``; a ``*_ratio`` is the mean over the
@@ -39,7 +39,7 @@ def costs(records: Records, reference: str = "full") -> pd.DataFrame:
         numbers = records_here.cells.set_index("cell")[list(COSTS)].astype("Float64").astype("float64")
         picks = {row["method"]: row for row in chosen.to_dict("records")}
         means = {method: numbers.loc[list(pick["cells"])].mean() for method, pick in picks.items()}
-        base = means.get(reference, pd.Series(float("nan"), index=list(COSTS)))
+        base = means.get(theme.plainest(means, reference), pd.Series(float("nan"), index=list(COSTS)))
         for method in theme.in_order(picks):
             known = {name: value for name, value in picks[method].items() if name in COST_COLUMNS}
             ratios = (means[method] / base.where(base.ne(0.0))).add_suffix("_ratio")

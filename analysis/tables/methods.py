@@ -35,7 +35,8 @@ def summary(
 
     Args:
         records: Any records.
-        reference: Method of the paired differences; they are NaN where it has no common seed.
+        reference: Method of the paired differences, or its plainest form (:func:`analysis.theme.plainest`); they are
+            NaN where it has no common seed.
         seed: Of the bootstrap's draws.
         level: Nominal coverage.
         draws: Bootstrap resamples.
@@ -51,7 +52,8 @@ def summary(
         alphas = select_alpha(records_here, chosen)
         results = outcomes(records_here, chosen)
         answers = right_answers(records_here, set(results["cell"]))
-        base = rows_of(results, reference)
+        own_reference = theme.plainest(chosen["method"], reference)
+        base = rows_of(results, own_reference)
         for method in theme.in_order(chosen["method"]):
             choice = chosen[chosen["method"].eq(method)].to_dict("records")[0]
             picks = [("reported", float("nan"), choice)]
@@ -66,7 +68,7 @@ def summary(
                 row |= {name: pick[name] for name in ("seeds", "missing", "diverged")}
                 row |= _scores(ours, answers, rng, level, draws)
                 # A method has no difference to itself, so the reference's own row says nothing rather than 0.
-                partner = base.iloc[:0] if method == reference and weights == "reported" else base
+                partner = base.iloc[:0] if method == own_reference and weights == "reported" else base
                 row |= _differences(repeated(ours, partner), partner, answers, rng, level, draws)
                 row |= {name: float(ours[name].mean()) for name in COUNT_COLUMNS}
                 rows.append(row | {"cells": pick["cells"]})

@@ -109,7 +109,8 @@ def matched_table(rows: pd.DataFrame) -> Table:
     table.add_column("at full's ID", justify="right", no_wrap=True)
     table.add_column("at its own ID", justify="right", no_wrap=True)
     has_places = len(rows[["benchmark", "backbone"]].drop_duplicates()) > 1
-    for key, group in rows[rows["method"].ne("full")].groupby(["benchmark", "backbone", "method"], sort=False):
+    others = rows[rows["method"].ne(theme.plainest(rows["method"], "full"))]
+    for key, group in others.groupby(["benchmark", "backbone", "method"], sort=False):
         by_side = group.set_index("at").to_dict("index")
         label = theme.look(str(key[2])).label
         name = f"{label}, {key[0]} {key[1]}" if has_places else label
