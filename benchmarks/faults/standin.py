@@ -9,12 +9,10 @@ import json
 import time
 
 from studies.atomic import write_text
-from studies.engine import PLAIN, Engine
 from studies.failures import BadData, Diverged, Stopped
 from studies.lease import Lease
 from studies.messages import OBJECTIVE, Moving
 from studies.meter import Listener
-from studies.reading import Reading
 from studies.settings import CellSettings
 from studies.settings.training import Schedule
 from studies.store import CHECKPOINT, CellFolder
@@ -64,11 +62,9 @@ def run_cell(
     lease: Lease,
     listener: Listener,
     checkpoint_every_s: float = 10.0,
-    device: str = "cpu",
-    reading: Reading | None = None,
-    engine: Engine = PLAIN,
+    *how: object,
 ) -> dict[str, float]:
-    """Runs a stand-in, or the rest of it, with the signature of `studies.cell.run_cell`."""
+    """Runs a stand-in, or the rest of it; takes what `studies.cell.run_cell` takes, and heeds no more than it names."""
     folder.prepare(cell.canonical)
     path = folder.path / CHECKPOINT
     state = json.loads(path.read_text()) if path.exists() else {"step": 0, "digest": cell.identity}
