@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
-.PHONY: setup demo test lint figures check-figures bench bench-gpu
+.PHONY: setup demo test test-slow lint figures check-figures bench bench-gpu
 
 setup: $(STAMP)
 
@@ -22,11 +22,15 @@ demo: setup
 	$(BIN)/gmixout study run levers-quick
 
 test: setup
-	@echo "[test] style, types, import contracts, then the tests"
+	@echo "[test] style, types, import contracts, then the tests (those marked slow are left to make test-slow)"
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: setup
+	@echo "[test] repeated draws against planted truths"
+	$(BIN)/python -m pytest -m slow tests
 
 lint: setup
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy && $(BIN)/lint-imports
