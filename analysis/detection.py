@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from analysis.probabilities import Floats, log_softmax
 
@@ -79,7 +78,7 @@ def detection_scores(inside: npt.ArrayLike, outside: npt.ArrayLike) -> dict[str,
     first, second = _checked("inside", inside), _checked("outside", outside)
     if not first.size or not second.size:
         return dict.fromkeys(METRICS, float("nan"))
-    ranks = stats.rankdata(np.concatenate([first, second]))
+    ranks = _ranks(np.concatenate([first, second]))
     above = ranks[: first.size].sum() - first.size * (first.size + 1) / 2
     threshold = np.sort(first)[first.size - int(np.ceil(0.95 * first.size))]
     return {
@@ -132,3 +131,10 @@ def _checked(name: str, scores: npt.ArrayLike) -> Floats:
     if values.ndim != 1 or np.isnan(values).any():
         raise ValueError(f"{name} must be numbers of shape (examples,) without NaN, got shape {values.shape}")
     return values
+
+
+def _ranks(values: Floats) -> Floats:
+    """Ranks from 1, ties sharing their mean. Without SciPy's statistics, whose import costs every worker a second."""
+    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
+    found: Floats = (np.cumsum(counts) - (counts - 1) / 2)[places]
+    return found

@@ -66,7 +66,7 @@ def here(*arguments: str) -> Result:
     """Runs the command line in this process: for what needs none of its own."""
     from studies.__main__ import app
 
-    return CliRunner().invoke(app, list(arguments))
+    return CliRunner().invoke(app, list(arguments), prog_name="gmixout")
 
 
 def start(*arguments: str, cwd: Path) -> subprocess.Popen:

@@ -6,10 +6,10 @@ import pytest
 
 from studies.commands.methods import PURPOSES
 from studies.settings import TRAITS
-from tests.studies.running import gmixout, write_study
+from tests.studies.running import gmixout, here, write_study
 
 
-def test_help_teaches(tmp_path):
+def test_help_teaches():
     for arguments in (
         [],
         ["study"],
@@ -20,9 +20,9 @@ def test_help_teaches(tmp_path):
         ["data", "check"],
         ["doctor"],
     ):
-        ended = gmixout(*arguments, "--help", cwd=tmp_path)
-        assert ended.returncode == 0
-        assert "gmixout" in ended.stdout.split("Options:")[0]
+        ended = here(*arguments, "--help")
+        assert ended.exit_code == 0
+        assert "gmixout" in ended.output.split("Options:")[0]
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ LOG = "\n".join(f"line {number}" for number in range(9))
 @pytest.fixture
 def opened(tmp_path):
     """Four cells: one of memory, one of code, one diverged, one done and then damaged."""
-    study = load_study(str(write_study(tmp_path, methods=[{"name": "full", "learning_rates": [1, 2, 3, 4]}])))
-    found = Opened(study, Store(tmp_path / "results"), "smoke")
-    vars(found)["cells"] = vars(found)["stored_cells"] = study.cells("00")
+    path = write_study(tmp_path, methods=[{"name": "full", "learning_rates": [1, 2, 3, 4]}])
+    study = load_study(str(path))
+    found = Opened(study, Store(tmp_path / "results"), "smoke", path)
+    vars(found)["planned"] = vars(found)["_stored_planned"] = study.cells("00")
     for cell, kind in zip(found.cells, (OUT_OF_MEMORY, CODE_ERROR, DIVERGED)):
         folder = found.folder(cell)
         folder.fail(replace(Failure(kind, f"why {kind}", attempts=2), log=LOG))
