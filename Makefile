@@ -29,7 +29,7 @@ test: setup
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: setup
-	@echo "[test] repeated draws against planted truths"
+	@echo "[test] repeated draws against planted truths, compilers, minutes of real runs"
 	$(BIN)/python -m pytest -m slow tests
 
 lint: setup

@@ -143,6 +143,7 @@ def with_rivals(whole: Records) -> Records:
     return concatenate([whole, others.keep(others.cells.loc[rivals, "cell"])])
 
 
+@pytest.mark.slow
 def test_files_name_their_records_and_repeat_to_the_byte(tmp_path: Path) -> None:
     small = with_rivals(fabricate(anchors=("pretrained", "ema"), periods=(1.0, 10.0), sparsities=(0.5, 0.9)))
     before = dict(mpl.rcParams)

@@ -109,6 +109,7 @@ def test_normalised_scores_put_two_methods_at_zero_and_one() -> None:
     assert normalised(frame, "score", "lora", "full")["score"].isna().all()
 
 
+@pytest.mark.slow
 def test_intervals_cover_what_was_planted() -> None:
     """Two normal methods a known distance apart: the chance of improvement is known exactly."""
     distance, runs = 0.8, 30

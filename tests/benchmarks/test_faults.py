@@ -14,6 +14,7 @@ def test_killed_workers_and_runs(tmp_path):
     assert (found.faults, found.wrong) == (3, [])
 
 
+@pytest.mark.slow
 def test_machines_that_share_only_a_database_that_crashes(tmp_path):
     try:
         with postgres() as server:

@@ -41,6 +41,7 @@ def fill(folder: Path) -> Path:
     return ballast
 
 
+@pytest.mark.slow
 def test_real_disk_that_runs_full(cells, tmp_path, small_disk, run_cell):
     methods = [{"name": "zero_shot"}, {"name": "full"}]
     path = write_study(tmp_path, name="full", methods=methods, training={"steps": 2000, "validate_every": None})

@@ -173,6 +173,7 @@ class Small(nn.Module):
         return self.head(self.body(images))
 
 
+@pytest.mark.slow
 def test_compiled_steps_are_the_same_and_compiled_once(batch):
     torch.manual_seed(0)
     fresh = Small()

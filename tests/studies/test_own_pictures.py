@@ -68,6 +68,7 @@ def write_study(folder, **changes):
     return path
 
 
+@pytest.mark.slow
 def test_runs_end_to_end_from_any_folder(pictures, tmp_path):
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

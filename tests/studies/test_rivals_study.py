@@ -22,6 +22,9 @@ from studies.settings.traits import TRAITS
 from studies.store import State, Store
 from tests.studies.running import gmixout, killed_at_last, start, wait_for, write_study
 
+# Minutes of real runs.
+pytestmark = pytest.mark.slow
+
 NO_CORRUPTIONS = {"corruptions": False, "attack": {"epsilon": 0.03, "steps": 2, "examples": 20}}
 
 
@@ -129,6 +132,7 @@ def test_fresh_members_and_robust_accuracy_are_measured(stored):
     assert names <= set(metrics["metric"])
 
 
+@pytest.mark.slow
 def test_killed_workers_change_nothing(whole, cache, tmp_path):
     """Workers die again and again, whatever they run; every cell ends bit-equal to the undisturbed study's."""
     path = write_study(tmp_path, "rivals-smoke", evaluation=NO_CORRUPTIONS)

@@ -5,6 +5,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from analysis.records import read
 from studies import benchmarks
 from studies.lease import holder
@@ -29,7 +31,7 @@ def test_smoke_ends_with_records_figures_and_summary(finished):
     assert set(records.cells["status"]) == {"done"}
     assert len(records.cells) == 7
     assert records.fingerprint() == read(results).fingerprint()
-    assert {path.suffix for path in (results / "figures").iterdir()} == {".png", ".svg", ".csv"}
+    assert {path.suffix for path in (results / "figures").iterdir()} == {".png", ".svg", ".csv", ".md"}
 
 
 def test_finished_cells_are_never_run_again_even_without_the_journal(finished):
@@ -71,6 +73,7 @@ def test_damaged_result_is_one_error_before_any_work(finished):
     assert "cells to run" not in ended.stdout
 
 
+@pytest.mark.slow
 def test_two_runs_share_the_cells_and_one_goes_on_where_the_other_was_stopped(cells, tmp_path, run_cell):
     methods = [{"name": "full", "learning_rates": [1e-3, 2e-3, 3e-3]}, {"name": "random_mask"}]
     long = {"steps": 400, "validate_every": None}

@@ -76,7 +76,12 @@ SETTINGS = [
 
 
 @pytest.mark.parametrize(
-    ("dtype", "settings"), [*((dtype, SETTINGS[0]) for dtype in DTYPES), *((DTYPES[0], s) for s in SETTINGS[1:])]
+    ("dtype", "settings"),
+    [
+        *((dtype, SETTINGS[0]) for dtype in DTYPES[:2]),
+        *(pytest.param(dtype, SETTINGS[0], marks=pytest.mark.slow) for dtype in DTYPES[2:]),
+        *((DTYPES[0], s) for s in SETTINGS[1:]),
+    ],
 )
 def test_twenty_steps(dtype, settings):
     entries = with_steps(entries_of(dtype, values=drawn, shadow=drawn, exp_avg=zero, exp_avg_sq=zero))

@@ -28,6 +28,9 @@ from tests.studies.benchmarks.official import IWildCamDataset
 from tests.studies.benchmarks.trees import WNIDS, write_all
 from tests.studies.running import environment
 
+# Minutes of real runs.
+pytestmark = pytest.mark.slow
+
 BACKBONE = "timm:test_vit.r160_in1k"
 FAMILIES = ("iwildcam", "domainnet-sentry-real", "imagenet", "imagenet-lt", "cifar100c", "cifar100-lt")
 SPLITS = {
