@@ -101,14 +101,14 @@ def reproduce(stored: Stored, root: Path, device: str = "cpu") -> Compared:
         raise ResultsError(f"{folder.path} is finished already; choose another folder with --out")
     _link_sources(stored, folder)
     with folder.lease() as lease:
-        run_cell(stored.cell, folder, lease, _Alone(), device=device)
+        run_cell(stored.cell, folder, lease, Alone(), device=device)
     records = read(folder.path)
     files = None if stored.folder is None else differing_answers(stored.folder, folder)
     return Compared(files, differences(stored.records, records), _versions(stored.records, device))
 
 
-class _Alone:
-    """Nobody follows the cell."""
+class Alone:
+    """Nobody follows the cell: a listener that never stops it and says nothing."""
 
     def should_stop(self) -> bool:
         return False

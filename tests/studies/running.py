@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from studies.messages import Moving
+from studies.reproduce import Alone
 from studies.settings import CellSettings, study_path
 from studies.store import CellFolder
 
@@ -31,17 +32,8 @@ sys.meta_path = [Blind if finder is PathFinder else finder for finder in sys.met
 MAIN = "import sys; from studies.__main__ import main; sys.argv = ['gmixout', *sys.argv[1:]]; main()"
 
 
-class Silent:
+class Silent(Alone):
     """Follows a cell without a word."""
-
-    def should_stop(self) -> bool:
-        return False
-
-    def move(self, moving: Moving) -> None:
-        return None
-
-    def judge(self, step: int, score: float) -> bool:
-        return False
 
 
 class KillsItself(Silent):

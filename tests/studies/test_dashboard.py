@@ -1,36 +1,12 @@
 """The dashboard: what it is given, and what a real browser shows of it."""
 
-import shutil
 import socket
 import urllib.request
 from pathlib import Path
 
-import pytest
-
 from analysis.records import read
 from studies.dashboard import mirror
 from tests.studies.running import gmixout, killed_at_last, start, wait_for
-
-CHROMIUM = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-            "--disable-background-networking", "--disable-component-update", "--window-size=1600,2400")  # fmt: skip
-
-
-@pytest.fixture
-def browser(tmp_path):
-    """A real browser with a profile of its own."""
-    selenium = pytest.importorskip("selenium.webdriver")
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if None in programs:
-        pytest.skip("no chromium and chromedriver on this machine: the dashboard is not looked at in a browser")
-    options = selenium.ChromeOptions()
-    options.binary_location = programs[0]
-    for switch in (*CHROMIUM, f"--user-data-dir={tmp_path / 'profile'}"):
-        options.add_argument(switch)
-    driver = selenium.Chrome(options, selenium.ChromeService(programs[1]))
-    try:
-        yield driver
-    finally:
-        driver.quit()
 
 
 def free_port():
@@ -83,6 +59,7 @@ def test_real_browser_shows_the_study_a_plot_and_a_figure(finished, browser):
         wait_for(lambda: answers(url) or process.poll() is not None)
         assert process.poll() is None, process.stdout.read()
         assert {address for address, own in listening() if own == port} == {"127.0.0.1"}
+        browser.set_window_size(1600, 2400)
         browser.get(url)
         wait_for(lambda: "smoke" in text(browser))
         browser.get(f"{url}/studies/0")
