@@ -17,6 +17,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from gmixout.philox import philox
 
@@ -189,7 +190,7 @@ def draw_bernoulli_many(
         for start in range(0, counters, _COUNTERS_AT_ONCE):
             piece = torch.arange(start, min(start + _COUNTERS_AT_ONCE, counters), device=device)
             first = _coin_bytes((low[rows], high[rows]), episode, piece[None, :], stream=0)
-            torch.lt(first, threshold >> 24, out=kept[rows, :, 4 * start : 4 * (start + len(piece))])
+            _less(first, threshold >> 24, out=kept[rows, :, 4 * start : 4 * (start + len(piece))])
             tied.append(_where(first, threshold >> 24) + torch.tensor([[row], [0], [4 * start]], device=device))
     # Nothing lies below a threshold whose further bytes are all zero.
     if threshold & 0xFFFFFF and counters:
@@ -256,14 +257,22 @@ def _feistel(value: Tensor, keys: Tensor, bits: int) -> Tensor:
     return (left << widths[1]).bitwise_or_(right)
 
 
+def _less(drawn: Tensor, byte: int, out: Tensor) -> None:
+    """Writes which of the drawn bytes lie below one. NumPy compares bytes on a CPU ten times as fast as torch."""
+    if drawn.is_cpu and not is_compiling():
+        out.numpy()[...] = drawn.numpy() < byte
+    else:
+        torch.lt(drawn, byte, out=out)
+
+
 def _where(drawn: Tensor, byte: int) -> Tensor:
     """Tensor, plane and place of the coins that drew a byte, int64, shape ``(3, coins)``."""
-    # Looked for in fours, because finding is slower than comparing: one byte in 256 is the one.
-    fours = (drawn == byte).view(torch.int32).view(-1).nonzero()
-    near = (4 * fours + torch.arange(4, device=drawn.device)).view(-1)
-    near = near[drawn.view(-1)[near] == byte]
-    plane = near // drawn.shape[2]
-    return torch.stack([plane // 4, plane % 4, near % drawn.shape[2]])
+    if drawn.is_cpu and not is_compiling():
+        found = torch.from_numpy((drawn.numpy() == byte).reshape(-1).nonzero()[0])
+    else:
+        found = (drawn == byte).view(-1).nonzero().view(-1)
+    plane = found // drawn.shape[2]
+    return torch.stack([plane // 4, plane % 4, found % drawn.shape[2]])
 
 
 def _resolve(kept: Tensor, tied: Tensor, keys: tuple[Tensor, Tensor], episode: int, threshold: int) -> None:

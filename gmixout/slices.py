@@ -11,6 +11,9 @@ from torch.compiler import is_compiling
 _SLICE_BYTES = 2 * 2**20
 """Of the outputs' gradient and what meets it: the second-level cache of a core (best of 1, 2, 4, 8 MiB, 2026-11-25)."""
 
+_ROWS_AT_ONCE = 4
+"""Matrix products on a CPU take rows in fours: 20 rows cost less than 19 (AVX2 and AVX-512, 2026-11-26)."""
+
 _EXACT = (torch.float32, torch.float64)
 """Sums over slices are kept in the dtype of the products, which costs half precision too much."""
 
@@ -49,14 +52,19 @@ def linear_backward(
     """
     tokens, outputs = gradient.shape
     for_inputs = gradient.new_empty(tokens, weight.shape[1]) if needs[0] else None
-    for_bias = gradient.new_zeros(outputs) if needs[1] else None
-    shape = (len(index), saved.shape[1]) if by_rows else (saved.shape[1], outputs)
-    for_values = gradient.new_zeros(shape)
+    for_bias = gradient.new_zeros(1, outputs) if needs[1] else None
+    kept = len(index)
+    if by_rows:
+        # Some row again; what it adds is cut off at the end.
+        index = torch.cat([index, index[:1].expand(-kept % _ROWS_AT_ONCE)])
+    for_values = gradient.new_zeros((len(index), saved.shape[1]) if by_rows else (saved.shape[1], outputs))
     at_once = max(1, _SLICE_BYTES // (gradient.element_size() * (outputs + saved.shape[1])))
+    ones = gradient.new_ones(1, min(at_once, tokens))
     for start in range(0, tokens, at_once):
         piece, known = gradient[start : start + at_once], saved[start : start + at_once]
         if for_bias is not None:
-            for_bias += piece.sum(0)
+            # A product sums a slice three times as fast as a sum over its first dimension.
+            for_bias.addmm_(ones[:, : len(piece)], piece)
         if by_rows:
             for_values.addmm_(piece.index_select(1, index).t(), known)
         else:
@@ -64,4 +72,9 @@ def linear_backward(
             for_values.addmm_(known.t(), piece)
         if for_inputs is not None:
             torch.mm(piece, weight, out=for_inputs[start : start + at_once])
-    return for_inputs, for_bias, for_values if by_rows else for_values.t().contiguous()
+    for_values = for_values[:kept].clone() if by_rows and len(index) != kept else for_values
+    return (
+        for_inputs,
+        None if for_bias is None else for_bias.view(-1),
+        for_values if by_rows else for_values.t().contiguous(),
+    )
