@@ -279,3 +279,31 @@ def test_name_of_a_study_leads_nowhere_else(name, tmp_path):
     path.write_text(path.read_text().replace("name: smoke", f"name: {name}"))
     with pytest.raises(StudyError, match="made of letters, digits"):
         load_study(str(path))
+
+
+def test_anatomy_goes_along_each_lever_from_one_middle():
+    study = load_study("anatomy")
+    cells = [cell for cell in study.cells("00") if cell.method == "gmixout"]
+    settings = [(cell.levers["anchor"], cell.levers["resample_every"], cell.levers["sparsity"]) for cell in cells]
+    middle = ("ema", 20.0, 0.8)
+    assert settings.count(middle) == len(study.seeds)
+    for place in range(3):
+        others = [one[:place] + one[place + 1 :] for one in settings]
+        levels = {one[place] for one, rest in zip(settings, others) if rest == middle[:place] + middle[place + 1 :]}
+        assert len(levels) == 3
+    assert len({cell.learning_rate for cell in cells}) == 1
+    trained = [cell for cell in study.cells("00") if cell.training is not None]
+    assert all(cell.evaluation.surface is not None for cell in trained)
+    # Every period leaves as many sub-networks as members are kept.
+    assert study.training.steps / max(cell.levers["resample_every"] for cell in cells) >= study.evaluation.members
+    assert len(study.cells("00")) <= 60
+
+
+def test_long_tail_is_of_the_long_tailed_benchmark_with_one_rate_a_method():
+    study = load_study("long-tail")
+    assert study.benchmark == "digits-longtail"
+    trained = [cell for cell in study.cells("00") if cell.training is not None]
+    listed = {cell.listed_as for cell in trained}
+    assert {"full", "linear_probe", "bias_norm", "ema", "mixout", "gmixout", "full+logit_adjusted"} <= listed
+    assert len(trained) == len(study.seeds) * len(listed)
+    assert {cell.levers["sparsity"] for cell in trained if cell.method == "gmixout"} == {0.5, 0.8, 0.95}
