@@ -84,7 +84,7 @@ def plan(opened: Opened, workers: int, console: Console, is_json: bool, has_fore
         )
         times = ", ".join(f"{number}: {spoken(duration)}" for number, duration in by_workers(durations).items())
         console.print(f"by number of workers, a core each: {times}", highlight=False, soft_wrap=True)
-    elif left or coming:
+    elif has_forecast and (left or coming):
         console.print("no forecast: it needs torch, to time a few steps", highlight=False)
     console.print(f"run it: gmixout study run {opened.arguments}", highlight=False)
 
