@@ -54,6 +54,11 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Begun:
+    """A cell that had to wait for its turn runs now."""
+
+
+@dataclass(frozen=True)
 class Moving:
     """How far a running cell is.
 

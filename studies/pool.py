@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
+from studies.engines.hands import STOP_PATIENCE_S, Hire
 from studies.failures import CODE_ERROR, PREEMPTED
 from studies.messages import STOP, Task, Verdict
 from studies.worker import work
@@ -26,11 +27,12 @@ class Died(Exception):
         how: In words.
         kind: The kind of failure that this is.
         is_orderly: Whether it left on request.
+        is_far: Whether it may have run on another machine.
     """
 
-    def __init__(self, how: str = "", kind: str = PREEMPTED, is_orderly: bool = False) -> None:
+    def __init__(self, how: str = "", kind: str = PREEMPTED, is_orderly: bool = False, is_far: bool = False) -> None:
         super().__init__(how)
-        self.kind, self.is_orderly = kind, is_orderly
+        self.kind, self.is_orderly, self.is_far = kind, is_orderly, is_far
 
 
 @dataclass
@@ -51,16 +53,20 @@ class Slot:
 
 
 class Pool:
-    """So many worker processes.
+    """So many worker processes; `studies.engines.hands.Hands`.
 
     Args:
         workers: How many, at least 1.
         logs: Folder of their logs.
         gpus: What each may use, as the driver counts or names GPUs; empty: whatever there is.
+        threads: Cores of each.
     """
 
-    def __init__(self, workers: int, logs: Path, gpus: Sequence[str] = ()) -> None:
-        self._logs, self._gpus = logs, gpus
+    has_queue = False
+    patience_s = STOP_PATIENCE_S
+
+    def __init__(self, workers: int, logs: Path, gpus: Sequence[str] = (), threads: int = 1) -> None:
+        self._logs, self._gpus, self._threads = logs, gpus, threads
         # A pipe each, not a shared queue: a process killed while it holds a queue's lock blocks all the others.
         self.slots = [self._start(number) for number in range(workers)]
 
@@ -120,7 +126,9 @@ class Pool:
         ours, theirs = context.Pipe()
         log = self._logs / f"worker-{number}.log"
         gpu = self._gpus[number] if self._gpus else None
-        process = context.Process(target=work, args=(theirs, log, gpu), name=f"worker-{number}", daemon=True)
+        process = context.Process(
+            target=work, args=(theirs, log, gpu, self._threads), name=f"worker-{number}", daemon=True
+        )
         # Inherited, so that Ctrl-C cannot hit the worker before it has set its own handler.
         if threading.current_thread() is threading.main_thread():
             before = signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -130,6 +138,16 @@ class Pool:
             process.start()
         theirs.close()
         return Slot(number, process, ours, log)
+
+
+def local(gpus: Sequence[str] = (), threads: int = 1) -> Hire:
+    """Worker processes of this machine.
+
+    Args:
+        gpus: What each may use, as the driver counts or names GPUs; empty: whatever there is.
+        threads: Cores of each.
+    """
+    return lambda workers, logs: Pool(workers, logs, gpus, threads)
 
 
 def _death(exit_code: int | None) -> Died:

@@ -13,7 +13,15 @@ def me() -> dict[str, object]:
         >>> is_dead(me()), is_dead(me() | {"started": "1"}), is_dead(me() | {"host": "elsewhere", "pid": 0})
         (False, True, False)
     """
-    pid = os.getpid()
+    return process(os.getpid())
+
+
+def process(pid: int) -> dict[str, object]:
+    """What tells a process of this machine from every other.
+
+    Args:
+        pid: Its id.
+    """
     return {"host": socket.gethostname(), "place": _place(), "pid": pid, "started": _start_of(pid)}
 
 

@@ -1,26 +1,27 @@
 """Runs a study's cells on worker processes; nothing that befalls one cell stops the others."""
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import MappingProxyType
 
 from studies.engine import Engine
+from studies.engines.hands import Hands, Hire, Place
 from studies.failures import ATTEMPTS, DISK_FULL, PRUNED, Failure, sort_failure
 from studies.further import Further
 from studies.lease import STALE_AFTER_S, Leased, silent_beat
 from studies.logs import log_folder, tail
-from studies.messages import JOB, Failed, Finished, Moving, Released, Task, Validated, Verdict
+from studies.messages import JOB, Begun, Failed, Finished, Moving, Released, Task, Validated, Verdict
+from studies.outcome import Outcome
 from studies.plan import Plan
-from studies.pool import Died, Pool, Slot
+from studies.pool import Died, local
 from studies.progress import Display, spoken
 from studies.settings import CellSettings, Execution
 from studies.settings.folders import FolderSettings
+from studies.stopping import asked_to_stop
 from studies.store import State, Store
 
 LISTEN_S = 0.5
@@ -28,30 +29,6 @@ LOOK_EVERY_S = 2.0
 """How often an idle run asks a database what other machines have done, in seconds."""
 DATABASE_PATIENCE_S = 1800.0
 """How long a run that has nothing else to do waits for a database that cannot be reached, in seconds."""
-STOP_PATIENCE_S = 6.0
-"""How long running cells may take to save themselves once asked to stop, in seconds."""
-
-
-@dataclass
-class Outcome:
-    """What a run achieved.
-
-    Attributes:
-        finished: Cells done by this run.
-        failures: Cells that failed in this run and were not mended by another attempt.
-        elsewhere: Cells that other machines ended meanwhile: ``done``, or the kind of their failure.
-        is_stopped: Whether it was asked to stop before the end.
-    """
-
-    finished: list[str] = field(default_factory=list)
-    failures: dict[str, Failure] = field(default_factory=dict)
-    elsewhere: dict[str, str] = field(default_factory=dict)
-    is_stopped: bool = False
-
-    @property
-    def disk_full(self) -> Failure | None:
-        """The failure that says that the disk is full, if there is one."""
-        return next((failure for failure in self.failures.values() if failure.kind == DISK_FULL), None)
 
 
 class Runner:
@@ -68,10 +45,12 @@ class Runner:
         stale_after_s: Silence after which another process's lease may be taken, in seconds.
         plugins: Files with users' own methods.
         folders: Users' own benchmarks, by name.
-        gpus: The GPU of each worker, as the driver counts or names them; empty: whatever there is.
+        hire: Gives the workers; by default processes of this machine.
         job: What runs a cell, as ``module:function``.
         retry: Kinds of failure after which a cell may be run once more, besides those that always are.
         further: Gives more cells once those of the plan are taken.
+        stop: Asks to stop, as Ctrl-C does.
+        leave_after_s: Idle time after which cells that others hold are left to them, in seconds.
     """
 
     def __init__(
@@ -86,10 +65,12 @@ class Runner:
         stale_after_s: float = STALE_AFTER_S,
         plugins: tuple[Path, ...] = (),
         folders: Mapping[str, FolderSettings] = MappingProxyType({}),
-        gpus: Sequence[str] = (),
+        hire: Hire | None = None,
         job: str = JOB,
         retry: Sequence[str] = (),
         further: Further | None = None,
+        stop: threading.Event | None = None,
+        leave_after_s: float = math.inf,
     ) -> None:
         self._store, self._plan, self._display = store, plan, display
         self._cells = {cell.identity: cell for cell in cells}
@@ -98,7 +79,7 @@ class Runner:
         self._workers = workers
         self._stale_after_s = stale_after_s
         self._plugins, self._folders = plugins, dict(folders)
-        self._gpus, self._job = gpus, job
+        self._hire, self._job = hire or local(), job
         self._retry = retry
         self._looked_at = -math.inf
         self._further = further
@@ -112,7 +93,8 @@ class Runner:
         self._is_shared = self._is_in_trouble = False
         self._cells_to_run = 0
         self._outcome = Outcome()
-        self._stop = threading.Event()
+        self._stop = stop or threading.Event()
+        self._leave_after_s = leave_after_s
 
     def run(self, waiting: Iterable[str]) -> Outcome:
         """Runs the cells that wait in the plan, until all are over or someone asks to stop.
@@ -124,11 +106,10 @@ class Runner:
         self._cells_to_run = len(self._open) + self._to_come
         self._total_work = self._open_work()
         self._display.start(self._cells_to_run, self._total_work)
-        logs = log_folder(self._store.root)
-        pool = Pool(min(self._workers, max(1, self._cells_to_run)), logs, self._gpus)
-        patience_s = STOP_PATIENCE_S
+        pool = self._hire(min(self._workers, max(1, self._cells_to_run)), log_folder(self._store.root))
+        patience_s = pool.patience_s
         try:
-            with _asked_to_stop(self._stop):
+            with asked_to_stop(self._stop):
                 self._serve(pool)
             if self._running:
                 # They had their time; what they have not saved by now is cut off, as by a kill.
@@ -142,18 +123,23 @@ class Runner:
             self._display.stop()
         return self._outcome
 
-    def _serve(self, pool: Pool) -> None:
-        is_told, until = False, math.inf
+    def _serve(self, pool: Hands) -> None:
+        is_told, until, busy_at = False, math.inf, time.monotonic()
         while time.monotonic() < until:
             if self._stop.is_set() and not is_told:
                 is_told = self._outcome.is_stopped = True
-                until = time.monotonic() + STOP_PATIENCE_S
+                until = time.monotonic() + pool.patience_s
                 self._display.say("stopping: every running cell writes its checkpoint first")
                 pool.stop()
             if not is_told:
                 self._fill(pool)
             self._tell_trouble()
             if not self._running and (is_told or not (self._open or self._to_come)):
+                return
+            if self._running or self._plan.trouble:
+                busy_at = time.monotonic()
+            elif time.monotonic() - busy_at > self._leave_after_s:
+                self._display.say(f"{len(self._open)} cells are in others' hands and are left to them")
                 return
             for slot, message in pool.receive(LISTEN_S):
                 self._hear(pool, slot, message)
@@ -168,7 +154,7 @@ class Runner:
             self._display.say(f"the database has not been reached for {spoken(DATABASE_PATIENCE_S)}")
             self._stop.set()
 
-    def _fill(self, pool: Pool) -> None:
+    def _fill(self, pool: Hands) -> None:
         for slot in pool.slots:
             if slot.number in self._running:
                 continue
@@ -194,7 +180,8 @@ class Runner:
             )
             self._running[slot.number] = identity
             self._fractions[slot.number] = 0.0
-            self._display.begin(slot.number, cell.label)
+            if not pool.has_queue:
+                self._display.begin(slot.number, cell.label)
             try:
                 pool.send(slot, task)
             except Died:
@@ -266,7 +253,7 @@ class Runner:
             self._found.discard(identity)
             self._further.settle(identity)
 
-    def _hear(self, pool: Pool, slot: Slot, message: object) -> None:
+    def _hear(self, pool: Hands, slot: Place, message: object) -> None:
         identity = self._running.get(slot.number)
         if isinstance(message, Died):
             if self._stop.is_set():
@@ -282,6 +269,9 @@ class Runner:
             is_pruned = self._further is not None and self._further.judge(identity, message.step, message.score)
             with suppress(Died):
                 pool.send(slot, Verdict(is_pruned))
+            return
+        if isinstance(message, Begun):
+            self._display.begin(slot.number, self._cells[identity].label)
             return
         if isinstance(message, Moving):
             self._fractions[slot.number] = message.fraction
@@ -334,7 +324,7 @@ class Runner:
             self._is_shared = True
             self._display.say("another process works on some of the cells; they are looked at again at the end")
 
-    def _bury(self, identity: str, slot: Slot, died: Died) -> Failed | Released:
+    def _bury(self, identity: str, slot: Place, died: Died) -> Failed | Released:
         # Tables take a second to import, and most runs bury nobody.
         from studies.frames import write_failure
 
@@ -348,7 +338,8 @@ class Runner:
                     return Released(is_held_elsewhere=True)
                 write_failure(self._cells[identity], folder, failure, self._execution.device)
         except Leased:
-            return Released(is_held_elsewhere=True)
+            # On another machine its lease still looks alive: it is taken over once it has been silent for long enough.
+            return Failed(failure) if died.is_far else Released(is_held_elsewhere=True)
         except OSError as error:
             return Failed(sort_failure(error))
         return Failed(failure)
@@ -360,23 +351,3 @@ class Runner:
     def _open_work(self) -> float:
         coming = self._to_come * self._further.cell_work if self._further is not None else 0.0
         return sum(self._work[identity] for identity in self._open) + coming
-
-
-@contextmanager
-def _asked_to_stop(stop: threading.Event) -> Iterator[None]:
-    """Ctrl-C or SIGTERM asks to stop; a second one no longer waits."""
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -116,22 +116,23 @@ class Holder:
         return self._line.should_stop()
 
 
-def work(connection: Connection, log: Path | None = None, gpu: str | None = None) -> None:
+def work(connection: Connection, log: Path | None = None, gpu: str | None = None, threads: int = 1) -> None:
     """The worker's whole life. Ctrl-C reaches the parent alone, which then asks to stop; SIGTERM is such a request.
 
     Args:
         connection: The pipe to the parent.
         log: Where this process's output goes.
         gpu: The only GPU that it may see.
+        threads: Cores that it has.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if log is not None:
         divert(log)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    # One thread a worker, also in libraries that read this only when they are first imported.
+    # A thread a core, also in libraries that read this only when they are first imported.
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = "1"
+        os.environ[variable] = str(threads)
     line = Line(connection)
 
     def end(number: int, frame: FrameType | None) -> None:

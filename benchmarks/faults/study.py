@@ -5,13 +5,16 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.console import Console
 
 from benchmarks.faults.standin import FINISHED, JOB, RESULT, standin, undisturbed
+from studies.engines.ray_cluster import on_ray
 from studies.messages import OBJECTIVE
 from studies.plan import Plan
+from studies.pool import local
 from studies.progress import display
 from studies.runner import Runner
 from studies.settings import CellSettings, Execution
@@ -67,6 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--storage")
     parser.add_argument("--heartbeat-s", type=float, default=1.0)
     parser.add_argument("--grace-s", type=float, default=3.0)
+    parser.add_argument("--engine", choices=("local", "ray"), default="local")
+    parser.add_argument("--address")
     parser.add_argument("--faults", nargs="*", default=[], choices=FAULTS)
     chosen = parser.parse_args(arguments)
     cells = study_cells(chosen.cells, chosen.steps, chosen.step_s, chosen.faults)
@@ -79,18 +84,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     url = storage_url(chosen.storage)
     storage = open_storage(url, store.root, chosen.workers, chosen.heartbeat_s, chosen.grace_s)
     plan = Plan(store.root, "faults", cells, done, waiting, running, storage, store.shelf if url else "")
-    runner = Runner(
-        store,
-        plan,
-        cells,
-        {cell.identity: cell.steps * chosen.step_s for cell in cells},
-        Execution(checkpoint_every_s=chosen.checkpoint_every_s),
-        display(Console()),
-        chosen.workers,
-        chosen.stale_after_s,
-        job=JOB,
-    )
-    outcome = runner.run(waiting)
+    execution = Execution(checkpoint_every_s=chosen.checkpoint_every_s)
+    on_engine = on_ray(chosen.address, execution, store.root) if chosen.engine == "ray" else nullcontext(local())
+    with on_engine as hire:
+        runner = Runner(
+            store,
+            plan,
+            cells,
+            {cell.identity: cell.steps * chosen.step_s for cell in cells},
+            execution,
+            display(Console()),
+            chosen.workers,
+            chosen.stale_after_s,
+            hire=hire,
+            job=JOB,
+        )
+        outcome = runner.run(waiting)
     failures = {identity: failure.kind for identity, failure in outcome.failures.items()}
     facts = {"finished": len(outcome.finished), "failures": failures, "stopped": outcome.is_stopped}
     print(json.dumps(facts | {"elsewhere": len(outcome.elsewhere)}))

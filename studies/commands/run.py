@@ -1,7 +1,10 @@
 """`gmixout study run`: pretrain once, run what is missing, close with records, figures and the summary."""
 
+import math
 import shutil
+import threading
 import time
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,11 +13,14 @@ from rich.console import Console
 from studies.commands.pretrain import pretrain
 from studies.commands.searches import begin_search, oracle_warning, tell_search
 from studies.commands.summary import print_summary
+from studies.engines.hands import Hire
 from studies.failures import DIVERGED, KINDS
 from studies.opened import Opened
+from studies.outcome import Outcome
 from studies.plan import Plan
+from studies.pool import local
 from studies.progress import display, spoken
-from studies.runner import Outcome, Runner
+from studies.runner import Runner
 from studies.settings import Execution, StudySettings
 from studies.storage import open_storage
 from studies.store import ResultsError, State
@@ -33,6 +39,8 @@ class Choices:
         has_figures: Whether figures are drawn at the end.
         gpus: A GPU for each process, as the driver counts or names them; empty: what the study says.
         storage: URL of the database that keeps the plan; None: a journal file in the results folder.
+        engine: What carries the workers: ``local``, ``ray`` or ``slurm``.
+        address: Of a Ray cluster; None: an instance of the run's own.
     """
 
     workers: int
@@ -40,8 +48,17 @@ class Choices:
     has_figures: bool = True
     gpus: tuple[str, ...] = ()
     storage: str | None = field(default=None, repr=False)
+    engine: str = "local"
+    address: str | None = None
 
     def __post_init__(self) -> None:
+        if self.engine != "local" and self.gpus:
+            raise ValueError(
+                f"--gpus names GPUs of this machine, and --engine {self.engine} hands out its own: say how many a cell "
+                "needs as execution.gpus in the study"
+            )
+        if self.address is not None and self.engine != "ray":
+            raise ValueError(f"--address is that of a Ray cluster: give --engine ray, got --engine {self.engine}")
         if self.gpus and self.workers > len(self.gpus):
             raise ValueError(
                 f"each GPU gets one cell at a time: {self.workers} workers need as many GPUs, got {len(self.gpus)} "
@@ -73,7 +90,26 @@ class Choices:
 
     def execution(self, study: StudySettings) -> Execution:
         """How a study's work is done: as it says, but on the GPUs where some are named."""
+        if self.engine != "local":
+            return study.execution.on_cluster()
         return study.execution.model_copy(update={"device": "cuda"}) if self.gpus else study.execution
+
+    def hands(self, study: StudySettings, root: Path) -> AbstractContextManager[Hire]:
+        """What gives the run its workers.
+
+        Args:
+            study: Says what a cell needs.
+            root: The results folder.
+
+        Raises:
+            ResultsError: If the engine cannot be had.
+        """
+        if self.engine == "ray":
+            from studies.engines.ray_cluster import on_ray
+
+            return on_ray(self.address, self.execution(study), root)
+        threads = study.execution.cpus if self.engine == "slurm" else 1
+        return nullcontext(local(self.shares(study.execution.processes), threads))
 
 
 def run(opened: Opened, choices: Choices, console: Console) -> int:
@@ -82,16 +118,33 @@ def run(opened: Opened, choices: Choices, console: Console) -> int:
     Raises:
         ResultsError: If the results folder or the database cannot be used, before any work.
     """
+    if choices.engine == "slurm":
+        from studies.commands.on_slurm import run_on_slurm
+
+        return run_on_slurm(opened, choices, console)
     return close(opened, work(opened, choices, console), choices, console)
 
 
-def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
+def work(
+    opened: Opened,
+    choices: Choices,
+    console: Console,
+    stop: threading.Event | None = None,
+    leave_after_s: float = math.inf,
+) -> Outcome:
     """Runs the cells of a study that are not done yet, and nothing else.
+
+    Args:
+        opened: The study.
+        choices: Switches of the command line; here ``slurm`` is one of its jobs, which runs cells itself.
+        console: Where progress is shown.
+        stop: Asks to stop, as Ctrl-C does.
+        leave_after_s: Idle time after which cells that others hold are left to them, in seconds.
 
     Raises:
         ResultsError: If the results folder or the database cannot be used, before any work.
     """
-    gpus = choices.shares(opened.study.execution.processes)
+    choices.shares(opened.study.execution.processes)
     opened.store.check([])
     console.print(f"study {opened.study.name}: results in {opened.store.root}", soft_wrap=True, highlight=False)
     cells = opened.planned
@@ -108,7 +161,8 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
             tell_search(searching, console)
         return Outcome()
     require_data(opened)
-    require_device(choices.execution(opened.study))
+    if choices.engine == "local":
+        require_device(choices.execution(opened.study))
     require_space(opened.store.root)
     by_identity = {cell.identity: cell for cell in cells}
     require_fit(opened)
@@ -116,26 +170,29 @@ def work(opened: Opened, choices: Choices, console: Console) -> Outcome:
     if searching is not None and storage.database is not None:
         raise ResultsError("a search keeps its history in the results folder: run it without --storage")
     sampled = [opened.search_sample] if searching is not None else []
-    pretrain(opened.store, [*(by_identity[identity] for identity in waiting), *sampled], console)
     study = opened.study
-    shelf = opened.store.shelf if storage.database is not None else ""
-    plan = Plan(opened.store.root, study.name, cells, done, waiting, running, storage, shelf, choices.retry)
-    runner = Runner(
-        opened.store,
-        plan,
-        cells,
-        opened.work,
-        choices.execution(study),
-        display(console),
-        choices.workers,
-        plugins=study.plugins,
-        folders=study.folders,
-        gpus=gpus,
-        retry=choices.retry,
-        further=searching,
-    )
-    started_at = time.monotonic()
-    outcome = runner.run(waiting)
+    with choices.hands(study, opened.store.root) as hire:
+        pretrain(opened.store, [*(by_identity[identity] for identity in waiting), *sampled], console)
+        shelf = opened.store.shelf if storage.database is not None else ""
+        plan = Plan(opened.store.root, study.name, cells, done, waiting, running, storage, shelf, choices.retry)
+        runner = Runner(
+            opened.store,
+            plan,
+            cells,
+            opened.work,
+            choices.execution(study),
+            display(console),
+            choices.workers,
+            plugins=study.plugins,
+            folders=study.folders,
+            hire=hire,
+            retry=choices.retry,
+            further=searching,
+            stop=stop,
+            leave_after_s=leave_after_s,
+        )
+        started_at = time.monotonic()
+        outcome = runner.run(waiting)
     say(console, f"this run: {len(outcome.finished)} cells done in {spoken(time.monotonic() - started_at)}")
     if searching is not None:
         tell_search(searching, console)
@@ -184,8 +241,14 @@ def close(opened: Opened, outcome: Outcome, choices: Choices, console: Console) 
     broken = [cell for cell in failed if (found := opened.folder(cell).failure()) and found.kind != DIVERGED]
     if broken:
         say(console, f"{len(broken)} cells failed; after mending the cause: {again} --retry all")
+    # A cell whose machine is gone has nothing written in its folder yet.
+    known = {cell.identity for cell in failed}
+    lost = [one for one in outcome.failures if one not in known and not opened.store.cell(one).is_done]
+    for identity in lost:
+        failure = outcome.failures[identity]
+        say(console, f"{failure.kind}: {identity}: {failure.message}; try again: {again}")
     say(console, f"next: gmixout study show {opened.arguments}, or open notebooks/02_explore.ipynb on the records")
-    return 1 if broken else 0
+    return 1 if broken or lost else 0
 
 
 def write_results(opened: Opened, choices: Choices, console: Console) -> None:

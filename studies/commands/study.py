@@ -24,6 +24,7 @@ RESULTS = typer.Option(None, "--results", help="Results folder.  [default: resul
 WORKERS = typer.Option(
     None, "--workers", min=1, help="Worker processes, one thread each.  [default: every core; on a GPU 1]"
 )
+Engines = Literal["local", "ray", "slurm"]
 DATA = typer.Option(
     None,
     "--data",
@@ -45,6 +46,17 @@ STORAGE = typer.Option(
     metavar="URL",
     help="Database that keeps the plan, postgresql://user@host/name; other users can read a command line, so a "
     "password belongs into $GMIXOUT_STORAGE.  [default: $GMIXOUT_STORAGE, or a journal file in the results folder]",
+)
+ENGINE = typer.Option(
+    "local",
+    "--engine",
+    help="What carries the workers: processes of this machine, tasks of a Ray cluster, or jobs of SLURM.",
+)
+ADDRESS = typer.Option(
+    None,
+    "--address",
+    metavar="HOST:PORT",
+    help="A Ray cluster that this machine is part of, or auto.  [default: one of this machine alone]",
 )
 JSON = typer.Option(False, "--json", help="Print JSON instead of a table.")
 
@@ -82,6 +94,8 @@ def run(
     has_figures: bool = typer.Option(True, "--figures/--no-figures", help="Draw the figures at the end."),
     gpus: str = GPUS,
     storage: str | None = STORAGE,
+    engine: Engines = ENGINE,
+    address: str | None = ADDRESS,
     is_dry: bool = typer.Option(
         False, "--dry-run", help="Start nothing: check data, weights, memory and disk, and forecast the hours."
     ),
@@ -99,12 +113,14 @@ def run(
 
         gmixout study run levers-full --gpus 0,1
 
+        gmixout study run levers-full --engine ray --address auto
+
         gmixout study run my-study.yaml --results /data/my-study --retry code_error
 
         gmixout study run imagenet --data /data --weights /weights --dry-run
     """
     opened = open_study(study, results)
-    choices = _choices(opened, workers, retry, has_figures, gpus, storage)
+    choices = _choices(opened, workers, retry, has_figures, gpus, storage, engine, address)
     if is_dry:
         from studies.commands.dry_run import dry_run
 
@@ -340,13 +356,22 @@ def _workers(opened: Opened) -> int:
 
 
 def _choices(
-    opened: Opened, workers: int | None, retry: list[str], has_figures: bool, gpus: str, storage: str | None
+    opened: Opened,
+    workers: int | None,
+    retry: list[str],
+    has_figures: bool,
+    gpus: str,
+    storage: str | None,
+    engine: Engines = "local",
+    address: str | None = None,
 ) -> "Choices":
     from studies.commands.run import Choices
     from studies.storage import storage_url
 
     named = tuple(gpus.split(",")) if gpus else ()
-    return Choices(workers or len(named) or _workers(opened), _kinds(retry), has_figures, named, storage_url(storage))
+    places = {"ray": opened.study.execution.ray.submitted, "slurm": opened.study.execution.slurm.jobs}
+    several = workers or places.get(engine) or len(named) or _workers(opened)
+    return Choices(several, _kinds(retry), has_figures, named, storage_url(storage), engine, address)
 
 
 def _kinds(retry: list[str]) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from studies.reading import Reading, readers_for
 from studies.settings.backbones import BackboneName, PromptSet, has_text
 from studies.settings.block import MethodBlock
 from studies.settings.cell import CellSettings
+from studies.settings.cluster import Needs
 from studies.settings.folders import FolderSettings, add_folders
 from studies.settings.levers import canonical_levers
 from studies.settings.plugins import load_plugins
@@ -36,10 +37,8 @@ class Training(Schedule):
         return Schedule(**self.model_dump(exclude={"learning_rates"}))
 
 
-class Execution(BaseModel):
+class Execution(Needs):
     """How the work is done: never part of a cell's identity, since results do not depend on it."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     checkpoint_every_s: float = Field(default=10.0, ge=0, description="Seconds between checkpoints; 0: every step.")
     device: Literal["cpu", "cuda"] = Field(default="cpu", description="Where cells run.")
@@ -77,6 +76,25 @@ class Execution(BaseModel):
                 "and rows that the processes divide, no members, and the state is gathered before merging"
             )
         return sharded
+
+    @model_validator(mode="after")
+    def _has_gpus(self) -> "Execution":
+        if self.device == "cuda" and self.gpus is not None and self.gpus < self.processes:
+            raise ValueError(
+                f"gpus ({self.gpus}) must be at least processes ({self.processes}) where device is cuda; leave it out"
+            )
+        return self
+
+    @property
+    def gpus_needed(self) -> int:
+        """GPUs that a cell needs of a cluster."""
+        if self.gpus is not None:
+            return self.gpus
+        return self.processes if self.device == "cuda" else 0
+
+    def on_cluster(self) -> "Execution":
+        """The same where a cell has cores of its own: it reads with as many threads, unless told otherwise."""
+        return self.model_copy(update={"readers": self.readers or max(1, self.cpus // self.processes)})
 
     def reading(self, workers: int) -> Reading:
         """How each of so many workers on one machine reads images."""

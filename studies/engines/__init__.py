@@ -1,0 +1,1 @@
+"""What carries a study's workers: processes of this machine, Ray or SLURM. Imports neither ray nor submitit."""

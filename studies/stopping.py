@@ -1,0 +1,33 @@
+"""Ctrl-C and SIGTERM as a request to stop."""
+
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+@contextmanager
+def asked_to_stop(stop: threading.Event) -> Iterator[None]:
+    """Ctrl-C or SIGTERM asks to stop; a second one no longer waits.
+
+    Where this is not the main thread, signals are somebody else's.
+
+    Args:
+        stop: Is set on request.
+    """
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,173 @@
+"""Cells on a real Ray cluster: nodes that die, runs that are stopped, folders that a node does not see."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from importlib.util import find_spec
+
+import pytest
+
+from benchmarks.faults.standin import FINISHED
+from benchmarks.faults.study import study_cells, wrong
+from studies.engines.ray_cluster import quick_start
+from studies.lease import holder
+from studies.store import CHECKPOINT, Store
+from tests.studies.running import environment, gmixout, killed_at_last, wait_for, write_study
+
+pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (gmixout[cluster])")
+HOST = "127.0.0.1"
+ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Without it Ray takes loopback for the machine's outer address, where nothing of these tests listens."""
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head that runs one cell at a time; tests add nodes to it."""
+    os.environ |= ON_LOOPBACK
+    with quick_start():
+        from ray.cluster_utils import Cluster
+
+        found = Cluster(True, head_node_args={"node_ip_address": HOST, "num_cpus": 1, "include_dashboard": False})
+        yield found
+        found.shutdown()
+    for name in ON_LOOPBACK:
+        del os.environ[name]
+
+
+def start_run(folder, *arguments):
+    command = [sys.executable, "-m", "benchmarks.faults.study", str(folder), "--engine", "ray", *map(str, arguments)]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), start_new_session=True
+    )
+
+
+def held(store):
+    """The cells that are worked on, with the process of each."""
+    claims = {identity: holder(store.cell(identity).path) for identity in store.identities()}
+    return {identity: int(claim["pid"]) for identity, claim in claims.items() if claim}
+
+
+def is_within(pid, ancestor):
+    """Whether a process descends from another one."""
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        with open(f"/proc/{pid}/stat") as file:
+            pid = int(file.read().rpartition(")")[2].split()[1])
+    return False
+
+
+def test_instance_of_the_runs_own_runs_cells_and_sorts_their_failures(tmp_path):
+    faults = ["diverged", "code_error"]
+    with start_run(tmp_path, "--cells", 2, "--steps", 4, "--faults", *faults) as process, killed_at_last(process):
+        output, _ = process.communicate(timeout=180)
+    assert process.returncode == 1, output
+    cells = study_cells(2, 4, 0.01, faults)
+    assert wrong(tmp_path, cells[:2]) == []
+    kinds = json.loads(output.splitlines()[-1])["failures"]
+    assert [kinds[cell.identity] for cell in cells[2:]] == faults
+    store = Store(tmp_path)
+    assert "what the code printed before it failed" in store.cell(cells[3].identity).failure().log
+    assert not list(tmp_path.glob(".ray-*"))
+
+
+@pytest.mark.slow
+def test_killed_node_costs_nothing_but_time(cluster, tmp_path):
+    node = cluster.add_node(node_ip_address=HOST, num_cpus=1)
+    store = Store(tmp_path)
+    arguments = ("--cells", 6, "--steps", 30, "--step-s", 0.2, "--address", cluster.address, "--workers", 6)
+    with start_run(tmp_path, *arguments) as process, killed_at_last(process):
+        raylet = node.all_processes["raylet"][0].process.pid
+        (victim,) = wait_for(lambda: [one for one, pid in held(store).items() if is_within(pid, raylet)])
+        wait_for((store.cell(victim).path / CHECKPOINT).exists)
+        cluster.remove_node(node, allow_graceful=False)
+        output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output
+    assert f"{victim} " in output
+    assert "preempted" in output
+    assert wrong(tmp_path, study_cells(6, 30, 0.2)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_run_saves_gives_back_and_goes_on(cluster, tmp_path, number):
+    store = Store(tmp_path)
+    arguments = ("--cells", 3, "--steps", 30, "--step-s", 0.1, "--address", cluster.address, "--workers", 3)
+    with start_run(tmp_path, *arguments, "--checkpoint-every-s", 1e9) as process, killed_at_last(process):
+        (begun,) = wait_for(lambda: held(store))
+        process.send_signal(number)
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    assert held(store) == {}
+    assert (store.cell(begun).path / CHECKPOINT).exists()
+    with start_run(tmp_path, *arguments) as process, killed_at_last(process):
+        output, _ = process.communicate(timeout=120)
+    assert process.returncode == 0, output
+    assert wrong(tmp_path, study_cells(3, 30, 0.1)) == []
+
+
+@pytest.mark.slow
+def test_study_has_the_same_bits_as_on_this_machine(cluster, finished, tmp_path):
+    ended = gmixout("study", "run", "smoke", "--engine", "ray", "--address", cluster.address, cwd=tmp_path)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "this run: 7 cells done" in ended.stdout
+    here, there = (Store(folder / "results" / "smoke") for folder in (finished[0], tmp_path))
+    for identity in here.identities():
+        for name in ("weights.sha256", "logits.safetensors"):
+            one, other = (store.cell(identity).path / name for store in (here, there))
+            assert one.exists() == other.exists()
+            assert not one.exists() or one.read_bytes() == other.read_bytes(), (identity, name)
+
+
+@pytest.mark.slow
+def test_node_without_the_results_folder_is_refused(cluster, tmp_path):
+    results = tmp_path / "results"
+    results.mkdir()
+    hidden = f"mount -t tmpfs none {results} && exec {sys.executable} -m ray.scripts.scripts start --block"
+    command = ["unshare", "--mount", "sh", "-c", f"{hidden} --address {cluster.address} --node-ip-address {HOST}"]
+    if os.geteuid() != 0:
+        pytest.skip("no right to hide a folder from a process here")
+    before = len(alive(cluster))
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as node, killed_at_last(node):
+        wait_for(lambda: len(alive(cluster)) > before)
+        with start_run(results, "--cells", 1, "--address", cluster.address) as process, killed_at_last(process):
+            output, _ = process.communicate(timeout=120)
+        node.terminate()
+    assert process.returncode != 0
+    assert "is another one on Ray's node" in output
+    assert not (results / FINISHED).exists()
+    assert [path.name for path in results.iterdir() if path.name.startswith(".ray-")] == []
+
+
+def alive(cluster):
+    return [node for node in cluster.global_state.node_table() if node["Alive"]]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--engine", "ray", "--gpus", "0"), "say how many a cell needs as execution.gpus"),
+        (("--address", "auto"), "give --engine ray, got --engine local"),
+        (("--engine", "ray", "--address", "ray://head:10001"), "start the run on one of its nodes"),
+    ],
+)
+def test_wrong_command_is_refused_before_any_work(arguments, words, tmp_path):
+    from tests.studies.running import here
+
+    ended = here("study", "run", "smoke", "--results", str(tmp_path), *arguments)
+    assert words in str(ended.exception)
+
+
+@pytest.mark.slow
+def test_cluster_that_is_not_there_and_cell_that_fits_nowhere(tmp_path):
+    path = write_study(tmp_path, execution={"cpus": 4096})
+    for arguments, words in (
+        (("smoke", "--address", f"{HOST}:1"), "no Ray cluster answers at 127.0.0.1:1"),
+        ((str(path),), "a cell needs 4096 CPU"),
+    ):
+        ended = gmixout("study", "run", *arguments, "--engine", "ray", cwd=tmp_path)
+        assert ended.returncode == 2, ended.stdout + ended.stderr
+        assert words in ended.stderr
+        assert len(ended.stderr.splitlines()) == 1
