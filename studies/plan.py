@@ -141,6 +141,25 @@ class Plan:
         wanted = list(identities)
         return self._outbox.ask(lambda: self._refill(wanted), otherwise={})
 
+    def free(self, kinds: Collection[str]) -> list[str]:
+        """Puts cells into a database's queue again that failed in these ways and that nobody has; returns which.
+
+        Args:
+            kinds: Kinds of failure.
+        """
+        if not self.is_shared:
+            return []
+        with self._turn():
+            found = []
+            for identity, own in self._by_cell().items():
+                last = own[-1]
+                is_over = last.state is TrialState.FAIL and not _is_complete(own)
+                is_held = any(trial.state in (TrialState.WAITING, TrialState.RUNNING) for trial in own)
+                if is_over and not is_held and identity in self._parameters and last.user_attrs.get("failure") in kinds:
+                    self._add_waiting(identity, sum(trial.state is TrialState.COMPLETE for trial in own))
+                    found.append(identity)
+        return found
+
     def close(self, patience_s: float = 0.0) -> bool:
         """Tells what is still to be told and ends the heartbeats; returns whether all was told.
 
@@ -228,9 +247,7 @@ class Plan:
 
     def _fill(self, identities: Sequence[str], is_opening: bool = False) -> dict[str, str]:
         """Enqueues those cells that nobody has and nobody has done; returns the ends of the others. Call in turn."""
-        trials: dict[str, list[FrozenTrial]] = defaultdict(list)
-        for trial in self._study.get_trials(deepcopy=False):
-            trials[str(trial.user_attrs.get("cell"))].append(trial)
+        trials = self._by_cell()
         over: dict[str, str] = {}
         for identity in identities:
             own = trials[identity]
@@ -280,10 +297,13 @@ class Plan:
         return self._study.get_trials(deepcopy=False, states=states)
 
     def _complete(self) -> set[str]:
+        return {identity for identity, own in self._by_cell().items() if _is_complete(own)}
+
+    def _by_cell(self) -> dict[str, list[FrozenTrial]]:
         trials: dict[str, list[FrozenTrial]] = defaultdict(list)
         for trial in self._study.get_trials(deepcopy=False):
             trials[str(trial.user_attrs.get("cell"))].append(trial)
-        return {identity for identity, own in trials.items() if _is_complete(own)}
+        return trials
 
     def _mirror(self, done: Mapping[str, Mapping[str, float]], running: set[str]) -> None:
         if not self.is_shared:

@@ -18,9 +18,10 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage, get_storage
 from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._file import BaseJournalFileLock
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
+from studies.impatient import PATIENCE_S, connecting
 from studies.store import ResultsError
 
 VARIABLE = "GMIXOUT_STORAGE"
@@ -28,6 +29,8 @@ VARIABLE = "GMIXOUT_STORAGE"
 JOURNAL = "plan.journal"
 HEARTBEAT_S = 10.0
 GRACE_S = 60.0
+LOCK_PART_MS = 3000
+_LOCK_NOT_AVAILABLE = "55P03"
 UNREACHABLE = (StorageInternalError, SQLAlchemyError)
 """What is raised where a database does not answer."""
 
@@ -111,13 +114,26 @@ class Turns:
             return
         key = int.from_bytes(hashlib.sha256(f"gmixout {name}".encode()).digest()[:8], "big", signed=True)
         with self._lock.connect() as connection:
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
-            connection.commit()
+            _lock(connection, key)
             try:
                 yield
             finally:
                 connection.execute(sqlalchemy.text("SELECT pg_advisory_unlock(:key)"), {"key": key})
                 connection.commit()
+
+
+def _lock(connection: sqlalchemy.Connection, key: int) -> None:
+    """Waits in parts: a server that has been silent for longer than one of them is gone."""
+    while True:
+        try:
+            connection.execute(sqlalchemy.text(f"SET lock_timeout = {LOCK_PART_MS}"))
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            connection.commit()
+            return
+        except OperationalError as error:
+            if getattr(error.orig, "sqlstate", None) != _LOCK_NOT_AVAILABLE:
+                raise
+            connection.rollback()
 
 
 def storage_url(given: str | None) -> str | None:
@@ -259,12 +275,13 @@ def _postgresql(url: URL, heartbeat_s: float, grace_s: float) -> Storage:
         "application_name": "gmixout",
     }
     try:
-        turns = Turns(sqlalchemy.create_engine(full, poolclass=NullPool, connect_args=dict(options)))
+        connect = connecting(make_url(full), dict(options), PATIENCE_S)
+        turns = Turns(sqlalchemy.create_engine(full, poolclass=NullPool, creator=connect))
         with turns.take("tables"), warnings.catch_warnings():
             warnings.simplefilter("ignore", ExperimentalWarning)
             storage = RDBStorage(
                 full,
-                engine_kwargs={"pool_pre_ping": True, "connect_args": dict(options)},
+                engine_kwargs={"pool_pre_ping": True, "creator": connect},
                 heartbeat_interval=max(1, round(heartbeat_s)),
                 grace_period=max(1, round(grace_s)),
             )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
@@ -11,6 +12,9 @@ from studies.lease import Leased
 from studies.opened import Opened
 from studies.settings import CellSettings
 from studies.store import FAILED, State, Store
+
+if TYPE_CHECKING:
+    from studies.plan import Plan
 
 DAMAGED = "damaged"
 """Not a kind of failure: finished cells whose files are no longer what they were."""
@@ -53,14 +57,22 @@ def print_failures(found: dict[str, Failure], cells: Sequence[CellSettings], arg
         say(console, f"    again: gmixout study retry {arguments} --kind {kind}")
 
 
-def retry(opened: Opened, kinds: Sequence[str], console: Console) -> int:
+def retry(opened: Opened, kinds: Sequence[str], console: Console, url: str | None = None) -> int:
     """Lets cells that failed in these ways be tried by the next run; returns how many.
+
+    Where machines have results folders of their own, each keeps what failed there: it takes such a cell again once it
+    is told so, too. Any other machine takes it from the database's queue.
 
     Args:
         opened: The study.
         kinds: Kinds of failure, or ``DAMAGED``: finished cells with damaged files are then set aside, not deleted.
         console: Where to say what was done.
+        url: The database that keeps the plan; its cells go back into the queue.
+
+    Raises:
+        ResultsError: If the database cannot be used.
     """
+    plan = _plan(opened, url) if url is not None else None
     freed: list[str] = []
     for cell in opened.stored_cells:
         folder = opened.folder(cell)
@@ -80,7 +92,23 @@ def retry(opened: Opened, kinds: Sequence[str], console: Console) -> int:
             continue
         freed.append(cell.identity)
     say(console, f"{len(freed)} cells may be tried again: gmixout study run {opened.arguments}")
+    if plan is not None:
+        try:
+            queued = plan.free(kinds)
+        finally:
+            plan.close()
+        say(console, f"{len(queued)} cells are in the database's queue again")
+        freed = list(dict.fromkeys([*freed, *queued]))
     return len(freed)
+
+
+def _plan(opened: Opened, url: str) -> "Plan":
+    # Imported only here: who looks at failures needs no Optuna.
+    from studies.plan import Plan
+    from studies.storage import open_storage
+
+    storage = open_storage(url, opened.store.root)
+    return Plan(opened.store.root, opened.study.name, opened.planned, {}, (), (), storage)
 
 
 def _set_aside(store: Store, identity: str) -> Path:

@@ -197,8 +197,11 @@ def retry(
     ),
     results: Path | None = RESULTS,
     data: Path | None = DATA,
+    storage: str | None = STORAGE,
 ) -> None:
     """Let cells that failed be tried again by the next run; what they had saved is kept.
+
+    With a database they are put back into its queue; where machines have results folders of their own, do so on each.
 
     Examples:
 
@@ -207,10 +210,11 @@ def retry(
         gmixout study retry levers-quick --kind damaged
     """
     from studies.commands import failed
+    from studies.storage import storage_url
 
     own = (failed.DAMAGED,) if failed.DAMAGED in kind else ()
     kinds = _kinds([one for one in kind if one not in own])
-    failed.retry(open_study(study, results), (*kinds, *own), Console())
+    failed.retry(open_study(study, results), (*kinds, *own), Console(), storage_url(storage))
 
 
 @app.command()

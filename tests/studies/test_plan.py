@@ -1,18 +1,25 @@
 """The queue of a study, where two runs share a folder, or many machines a database."""
 
+import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from optuna.trial import TrialState
+from rich.console import Console
 
 from benchmarks.faults.postgres import MissingPostgres, Postgres, postgres
 from benchmarks.faults.race_in_database import race_in_database
 from benchmarks.faults.standin import standin
-from studies.failures import CODE_ERROR, PREEMPTED
+from studies.commands.failed import retry
+from studies.failures import CODE_ERROR, DIVERGED, PREEMPTED, Failure
 from studies.messages import OBJECTIVE
+from studies.opened import Opened
 from studies.plan import DONE_ELSEWHERE, Plan
+from studies.settings import load_study
 from studies.storage import open_storage
-from tests.studies.running import wait_for
+from studies.store import ResultsError, Store
+from tests.studies.running import wait_for, write_study
 
 CELLS = [standin(number) for number in range(3)]
 NAMES = [cell.identity for cell in CELLS]
@@ -146,3 +153,52 @@ def test_database_that_crashes_is_told_later_and_kills_no_claim(machine, server)
     assert ends(plan, TrialState.COMPLETE) == [(NAMES[0], 0.5)]
     assert plan.over(NAMES[1:]) == {}
     assert failures(plan) == []
+
+
+def test_failed_cells_are_put_back_into_the_database_when_asked_for(machine, server, tmp_path):
+    plan = machine("one")
+    for kind in (CODE_ERROR, DIVERGED, CODE_ERROR):
+        plan.fail(plan.next(), kind)
+    assert machine("two").next() is None
+    assert plan.free([CODE_ERROR]) == [NAMES[0], NAMES[2]]
+    assert plan.free([CODE_ERROR]) == [], "they wait by now"
+    assert [machine("two").next() for _ in range(2)] == [NAMES[0], NAMES[2]]
+
+
+def test_retry_on_the_command_line_reaches_the_database(server, tmp_path, capsys):
+    path = write_study(tmp_path, name="again", methods=[{"name": "full", "learning_rates": [1, 2]}])
+    study = load_study(str(path))
+    cells = study.cells("00")
+    opened = Opened(study, Store(tmp_path / "results"), "again", path)
+    vars(opened)["planned"] = vars(opened)["_stored_planned"] = cells
+    names = [cell.identity for cell in cells]
+
+    def plan():
+        return Plan(tmp_path, "again", cells, {}, names, (), open_storage(server.url, tmp_path), "shelf")
+
+    first = plan()
+    for _ in names:
+        opened.store.cell(identity := first.next()).fail(Failure(CODE_ERROR, "why"))
+        first.fail(identity, CODE_ERROR)
+    first.close()
+    assert retry(opened, [CODE_ERROR], Console(width=200), server.url) == 2
+    assert "2 cells are in the database's queue again" in capsys.readouterr().out
+    second = plan()
+    assert [second.next(), second.next()] == names
+    second.close()
+
+
+def test_server_that_keeps_connections_and_says_nothing_holds_nobody_up(machine, server, monkeypatch):
+    monkeypatch.setattr("studies.storage.PATIENCE_S", 1.0)
+    plan = machine("one")
+    taken = plan.next()
+    with server.silenced():
+        began = time.monotonic()
+        plan.finish(taken, DONE)
+        assert plan.next() is None
+        assert time.monotonic() - began < 12
+        assert "has said nothing for 1 s" in plan.trouble or "timeout" in plan.trouble
+        with pytest.raises(ResultsError, match="cannot be used"):
+            open_storage(server.url, Path())
+    wait_for(lambda: plan.next() is not None and not plan.trouble)
+    assert ends(plan, TrialState.COMPLETE) == [(taken, 0.5)]
