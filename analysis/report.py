@@ -175,8 +175,8 @@ def _provenance(records: Records, command: str) -> str:
     cells = records.cells
     facts = {"records": f"sha256:{records.fingerprint()}"}
     for name, word in (("code_version", "code"), ("device", "device"), ("manifest", "benchmark's manifest"),
-                       ("library_versions", "libraries")):  # fmt: skip
-        facts[word] = "; ".join(sorted(set(map(str, cells[name].dropna())))) or "unknown"
+                       ("library_versions", "libraries"), ("engine", "how steps were carried out")):  # fmt: skip
+        facts[word] = "; ".join(sorted(set(filter(None, map(str, cells[name].dropna()))))) or "unknown"
     hours = cells["wall_time_s"].sum() / 3600.0
     facts["computing"] = f"{hours:.2f} hours of one worker in all"
     if command:

@@ -25,7 +25,7 @@ _CASES = {
     "memory": ("backbone", "batch"),
     "redraw": ("backbone", "batch", "rival"),
     "kernels": ("work",),
-    "input_pipeline": ("backbone", "batch"),
+    "input_pipeline": ("backbone", "batch", "rival"),
 }
 _LARGE = (64, 128)
 _UNITS = ("element_10", "element_2", "row_10", "column_10", "column16_10", "block64_10")

@@ -1,4 +1,4 @@
-"""What does reading images cost: the feed alone by the number of readers, the bare step, and a step that is fed?
+"""What does reading images cost: the feed alone by readers, every method's bare step, and its step that is fed?
 
 JPEGs of 500 x 375 pixels are written first, then cropped at random by the feed of the studies. Wall-clock time, since
 readers are threads beside the step; files lie in the page cache, so no disk is measured. On a CPU readers and step
@@ -32,7 +32,7 @@ from studies.reading import Reading, cores, readers_for
 from studies.settings.recipe import Recipe
 
 QUESTION = "input_pipeline"
-SECONDS = {"cpu": 36, "cuda": 14, "quick": 20}
+SECONDS = {"cpu": 100, "cuda": 40, "quick": 20}
 # Network, batch size and pictures on disk.
 PLANS: dict[str, tuple[tuple[str, int, int], ...]] = {
     "cpu": (("vit-small-32px", 64, 256),),
@@ -40,7 +40,8 @@ PLANS: dict[str, tuple[tuple[str, int, int], ...]] = {
     "quick": (("vit-tiny-16px", 4, 8),),
 }
 READERS = (1, 2, 4, 8, 16)
-ROUNDS = 8
+METHODS = (REFERENCE, "mixout", "element_10", "column_10")
+ROUNDS = {"cpu": 4, "cuda": 12, "quick": 2}
 WIDTH, HEIGHT = 500, 375
 
 
@@ -55,40 +56,72 @@ def main(arguments: Sequence[str] | None = None) -> pathlib.Path:
         for number, (backbone, batch, count) in enumerate(plans):
             budget = Budget(options.budget.share(len(plans) - number))
             images = FileImages(pathlib.Path(folder), names[:count])
-            rounds = options.rounds or (2 if options.quick else ROUNDS)
-            rows += measure(backbone, batch, images, rounds, options.device, budget)
+            rounds = options.rounds or ROUNDS[options.plan]
+            rows += measure(backbone, batch, images, rounds, options.device, budget, options.rivals or METHODS)
             models.release(options.device)
     print(pd.DataFrame(rows).to_string(index=False, float_format=lambda value: f"{value:.3g}"))
     return record.write(QUESTION, rows, options.device, options.out)
 
 
 def measure(
-    backbone: str, batch: int, images: FileImages, rounds: int, device: torch.device, budget: Budget
+    backbone: str,
+    batch: int,
+    images: FileImages,
+    rounds: int,
+    device: torch.device,
+    budget: Budget,
+    rivals: Sequence[str] = METHODS,
 ) -> list[dict[str, object]]:
-    """A row for every number of readers; fewer rounds, and in the end fewer numbers, where time runs out."""
-    network = models.BACKBONES[backbone]
-    run = RIVALS[REFERENCE].build(models.create(network, device))
-    pixels, labels = models.batch(network, batch, device)
-    bare_s = seconds_a_step(((pixels, labels) for _ in itertools.count()), rounds, run.step, device)
-    rows: list[dict[str, object]] = []
+    """A row for every method and number of readers: first all methods with the readers that studies take by default.
+
+    Where time runs out, other numbers of readers are left out.
+    """
     counts = [readers for readers in READERS if readers <= max(2 * cores(), 4)]
-    for readers in sorted(counts, key=lambda readers: readers != readers_for(1)):
-        if rows and budget.is_spent:
-            record.say(QUESTION, f"{backbone} WITHOUT {readers} readers: the time is spent")
+    counts.sort(key=lambda readers: readers != readers_for(1))
+    cases = [(readers, rival) for readers in counts for rival in rivals]
+    alone: dict[int, float] = {}
+    rows: list[dict[str, object]] = []
+    for readers, rival in cases:
+        if readers != counts[0] and budget.is_spent:
+            record.say(QUESTION, f"{backbone} WITHOUT {rival} at {readers} readers: the time is spent")
             continue
-        view = View(network.image_size, network.image_size)
-        read = images.with_view(view, Reading(readers))
-        classes = np.arange(len(read)) % network.classes
-        feed = Feed(read, classes, 0, batch, device.type, Recipe(augmentation="crop"))
-        feed_s = seconds_a_step(feed.batches(0, 10**6), rounds, lambda *_: None, device)
-        fed_s = seconds_a_step(feed.batches(0, 10**6), rounds, run.step, device)
+        if readers not in alone:
+            alone[readers] = seconds_a_step(_feed(backbone, batch, images, readers, device), rounds, _drop, device)
+        bare_s, fed_s = step_seconds(backbone, batch, images, readers, rival, rounds, device)
+        models.release(device)
         rows.append({
-            "backbone": backbone, "batch": batch, "readers": readers, "cores": cores(),
-            "feed_images_per_s": batch / feed_s, "step_images_per_s": batch / bare_s,
+            "backbone": backbone, "batch": batch, "rival": rival, "readers": readers, "cores": cores(),
+            "feed_images_per_s": batch / alone[readers], "step_images_per_s": batch / bare_s,
             "fed_images_per_s": batch / fed_s, "cost": fed_s / bare_s - 1.0, "rounds": rounds,
             "is_default": readers == readers_for(1),
         })  # fmt: skip
     return rows
+
+
+def step_seconds(
+    backbone: str, batch: int, images: FileImages, readers: int, rival: str, rounds: int, device: torch.device
+) -> tuple[float, float]:
+    """Seconds of a method's step: on a batch that is in memory already, and on batches that are read meanwhile."""
+    network = models.BACKBONES[backbone]
+    run = RIVALS[rival].build(models.create(network, device))
+    held = models.batch(network, batch, device)
+    bare_s = seconds_a_step(itertools.repeat(held), rounds, run.step, device)
+    fed_s = seconds_a_step(_feed(backbone, batch, images, readers, device), rounds, run.step, device)
+    return bare_s, fed_s
+
+
+def _feed(
+    backbone: str, batch: int, images: FileImages, readers: int, device: torch.device
+) -> Iterator[tuple[Tensor, Tensor]]:
+    network = models.BACKBONES[backbone]
+    read = images.with_view(View(network.image_size, network.image_size), Reading(readers))
+    classes = np.arange(len(read)) % network.classes
+    recipe = Recipe(augmentation="crop")
+    return Feed(read, classes, 0, batch, device.type, recipe).batches(0, 10**6)
+
+
+def _drop(images: Tensor, labels: Tensor) -> None:
+    """Takes a batch and does nothing with it."""
 
 
 def seconds_a_step(batches: Iterator[tuple[Tensor, Tensor]], rounds: int, use, device: torch.device) -> float:

@@ -34,8 +34,8 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *_PROVENANCE,
     ),
     "input_pipeline": (
-        *_CASE, "readers", "cores", "feed_images_per_s", "step_images_per_s", "fed_images_per_s", "cost", "rounds",
-        "is_default", *_PROVENANCE,
+        *_CASE, "rival", "readers", "cores", "feed_images_per_s", "step_images_per_s", "fed_images_per_s", "cost",
+        "rounds", "is_default", *_PROVENANCE,
     ),
 }  # fmt: skip
 

@@ -16,12 +16,13 @@ from torch import nn
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from studies import backbones
+from studies import backbones, shapes
 from studies.checkpoint import stored_floats
 from studies.costs import Rates
 from studies.engine import PLAIN, Engine
 from studies.evaluate import BATCH_SIZE, logits, to_input
-from studies.methods import Method, attach
+from studies.fit import ADAPTERS
+from studies.methods import METHODS, Method, attach
 from studies.precision import Precision
 from studies.recomputing import recompute
 from studies.saved import Saved
@@ -32,7 +33,7 @@ from studies.viewed import class_words
 STEPS = 8
 """Steps that are timed where whole batches are quick; the first two are not."""
 
-WHOLE_S = 1.0
+WHOLE_S = 0.3
 """Ten steps of a whole batch that take no longer than this are taken; else a step on one image stands for it."""
 
 LONG_S = 0.1
@@ -90,7 +91,11 @@ class Calibration:
 
 
 def calibrate(
-    cells: Sequence[CellSettings], classes: Sequence[str], device: str = "cpu", engine: Engine = PLAIN
+    cells: Sequence[CellSettings],
+    classes: Sequence[str],
+    device: str = "cpu",
+    engine: Engine = PLAIN,
+    runs_on: str | None = None,
 ) -> Calibration:
     """Measures one backbone's cells; fresh weights and random images serve as well as real ones.
 
@@ -98,17 +103,23 @@ def calibrate(
     which shows what it does for weights, and the bare network's cost of an image is added for each of the batch. Where
     images of a batch depend on each other, steps of two small batches are extended along a straight line.
 
+    A CPU may take a hundred times as long for products in half precision as for others. So there all methods are
+    measured in single precision; if cells will run there, too, the time of one product in each gives the ratio. What
+    half precision takes of memory is read from shapes.
+
     Args:
         cells: Cells of one backbone.
         classes: Names of the benchmark's classes.
         device: Where to measure.
         engine: How a training step is carried out.
+        runs_on: Where cells will run; by default where they are measured.
     """
     trained = [cell for cell in cells if cell.training is not None]
     with deterministic(0, device), torch.random.fork_rng(devices=[]):
         # Methods of one study share their precision as a rule: the bare network's is that of the first.
         precision = next((cell.training.precision for cell in trained if cell.training is not None), "float32")
-        bench = _Bench(cells[0].backbone, class_words(tuple(classes)), device, engine, precision)
+        words = class_words(tuple(classes))
+        bench = _Bench(cells[0].backbone, words, device, engine, precision, runs_on or device)
         step_s: dict[str, float] = {}
         episode_s: dict[str, float] = {}
         needs: dict[str, Need] = {}
@@ -156,11 +167,18 @@ class _Measured:
             snapshot = 2 * self.trained if _period(cell) < cell.steps else self.weights
         best = self.weights if cell.training.checkpoint_selection == "best_id_val" else 0
         # The pretrained model is there all the time.
-        always = self.weights + self.held + self.gradients + members * snapshot + best
+        always = self.weights + self.held + self.gradients + members * snapshot + best + self.trained * looks(cell)
         # While a model is evaluated, its optimiser is gone; the reported weights, the merged model and one point
         # between it and the pretrained one have come.
         evaluating = always - 2 * self.trained + 3 * self.weights + self.forward
         return Need(always + self.kept, self.image, self.part, evaluating)
+
+
+def looks(cell: CellSettings) -> int:
+    """Looks at ID validation of which a method keeps the weights: at worst those of the whole run."""
+    if cell.training is None or cell.training.validate_every is None:
+        return 0
+    return -(-cell.steps // cell.training.validate_every) if traits_of(cell.method).keeps_validations else 0
 
 
 class _Bench:
@@ -171,18 +189,33 @@ class _Bench:
         weights: Bytes of the network's weights.
     """
 
-    def __init__(self, backbone: str, classes: tuple[str, ...], device: str, engine: Engine, precision: str) -> None:
+    def __init__(
+        self,
+        backbone: str,
+        classes: tuple[str, ...],
+        device: str,
+        engine: Engine,
+        precision: str,
+        runs_on: str,
+    ) -> None:
         # As many images as one process sees, and nothing compiled: that alone would take minutes.
         self._backbone, self._classes, self._device = backbone, classes, device
         self._engine, self._processes = dataclasses.replace(engine, compiles=False, processes=1), engine.processes
-        self._precision = Precision(precision, device)
+        self._measures_in = "float32" if device == "cpu" else precision
+        self._precision = Precision(self._measures_in, device)
+        self._is_as_run = self._measures_in == precision
         self._fresh = {False: self._blank(False)}
         self.weights = _bytes(self._fresh[False])
         self._side = backbones.view_of(backbone).crop
         self._clock: Callable[[], float] = time.process_time if device == "cpu" else time.perf_counter
         self._plain = self._grown()
+        recompute(self._fresh[False], engine.recomputes)
+        self._pass = shapes.measured(self._fresh[False], self._side, precision)
+        recompute(self._fresh[False], False)
+        # A step's products; what is done to weights is in single precision everywhere.
+        self._slower = 1.0 if self._is_as_run or runs_on != device else slowdown(precision)
         self._has_batch_norm = any(isinstance(part, _BatchNorm) for part in self._fresh[False].modules())
-        few = min(BATCH_SIZE, 2 * self._plain.images)
+        few = min(BATCH_SIZE, 2 * self._plain.images) if self._plain.image_s < LONG_S else 1
         some = self._random(few).images
         started_at = self._now()
         logits(self._fresh[False], some, device)
@@ -192,7 +225,7 @@ class _Bench:
         """Whether ten steps of the cell's whole batch are."""
         assert cell.training is not None
         images = cell.training.batch_size // self._processes
-        return self._processes == 1 and self._plain.image_s * images * (STEPS + 2) <= WHOLE_S
+        return self._processes == 1 and self._is_as_run and self._plain.image_s * images * (STEPS + 2) <= WHOLE_S
 
     def measure(self, rare: CellSettings, often: CellSettings) -> _Measured:
         """Measures a method by two of its cells: that with the longest episodes and that with the shortest."""
@@ -208,23 +241,30 @@ class _Bench:
             ran = self._run(rare, batch_size, _whole_steps(rare))
             if math.isfinite(_period(often)):
                 each_s = (self._run(often, batch_size, _whole_steps(often)).step_s - ran.step_s) * _period(often)
-            step_s, kept, image = ran.step_s, 0, ran.saved // ran.part
+            step_s, kept = ran.step_s, 0
+            image = ran.saved // ran.part + self._pass.image - self._pass.kept
         elif traits_of(rare.method).couples_images or self._has_batch_norm:
             small, ran = self._run(rare, self._plain.images), self._run(rare, 2 * self._plain.images)
-            step_s = ran.step_s + max(0.0, ran.step_s - small.step_s) * (batch_size / self._plain.images - 2)
-            image = max(0, ran.saved - small.saved) // max(1, ran.part - small.part)
-            kept = max(0, ran.saved - image * ran.part)
+            more_s = max(0.0, ran.step_s - small.step_s) * (batch_size / self._plain.images - 2)
+            step_s = self._slower * (ran.step_s + more_s)
+            seen = max(0, ran.saved - small.saved) // max(1, ran.part - small.part)
+            kept = max(0, ran.saved - seen * ran.part) + self._pass.copies
+            image = self._scaled(seen)
         else:
             ran = self._single(rare)
-            step_s, kept, image = ran.step_s + ran.image_s * batch_size, ran.saved, ran.image
+            step_s, kept = ran.step_s + self._slower * ran.image_s * batch_size, ran.saved + self._pass.copies
+            image = self._scaled(ran.image)
             if math.isfinite(_period(often)) and _period(often) > 1:
-                levers = often.levers | {"resample_every": 1.0}
-                each_s = self._single(often.model_copy(update={"levers": levers})).step_s - ran.step_s
+                each_s = self._redraw(often, 1.0) - self._redraw(often, _period(often))
         # Of two noisy numbers the difference may come out negative.
         return _Measured(
             step_s, max(0.0, each_s), ran.held, ran.gradients, ran.trained, image + pixels, part, kept, weights,
             forward, is_masked,
         )  # fmt: skip
+
+    def _scaled(self, kept: int) -> int:
+        """Bytes of an image in the cells' precision, with what passes by, from what it keeps as it is measured."""
+        return round(kept * self._pass.image / max(1, self._plain.saved))
 
     def _single(self, cell: CellSettings) -> _Ran:
         """A step of a method on a single image: what is done for weights, once a step, is most of it.
@@ -240,6 +280,8 @@ class _Bench:
         some = self._random(1)
         images, labels = to_input(np.asarray(some.images), self._device), torch.from_numpy(some.labels).to(self._device)
         recompute(method.model, self._engine.recomputes)
+        # Only what a method does beside the network's passes is asked: for the usual loss these need no repetition.
+        is_usual = _is_usual(cell, method)
         step_s = image_s = 0.0
         image = held = kept = 0
         for number, phase in enumerate(method.phases(cell.training, cell.learning_rate)):
@@ -249,21 +291,30 @@ class _Bench:
             with saved.counting():
                 with self._precision.products():
                     loss = method.loss(images, labels, functional.cross_entropy)
-                penalty = method.penalty()
-                loss = loss if penalty is None else loss + penalty
-                loss.backward()
+                if is_usual:
+                    # The network's own way back, whose time is known.
+                    del loss
+                elif (penalty := method.penalty()) is not None:
+                    (loss + penalty).backward()
+                else:
+                    loss.backward()
+            forward_s = self._now() - started_at
+            if is_usual:
+                _zero_gradients(optimizer)
+                if (penalty := method.penalty()) is not None:
+                    penalty.backward()
             if cell.training.gradient_clip is not None:
                 nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], 1.0)
             optimizer.step()
             method.after_step(optimizer)
-            taken_s = self._now() - started_at
+            taken_s = self._now() - started_at - (forward_s if is_usual else 0.0)
             is_deep = bool(cell.levers) or any(
                 value.requires_grad for name, value in model.named_parameters() if not name.startswith("head.")
             )
             parts = 2 + self._formed(cell, model, whole) if is_deep else 1
             own_s = self._plain.image_s * parts / 3
             share = phase.steps / cell.training.steps
-            step_s += share * max(0.0, taken_s - own_s)
+            step_s += share * max(0.0, taken_s - (0.0 if is_usual else own_s))
             image_s += share * own_s
             own = min(saved.peak, self._plain.saved if is_deep else 0)
             kept, image = max(kept, saved.peak - own), max(image, own)
@@ -271,6 +322,19 @@ class _Bench:
         recipe = cell.training.recipe
         image_s *= 1 + recipe.adversarial_steps if recipe.adversarial_epsilon > 0 else 1
         return _Ran(step_s, kept, 1, held, _gradients(method), _trained(method), image_s, image)
+
+    def _redraw(self, cell: CellSettings, period: float) -> float:
+        """Seconds that follow a method's step, with a mask that lives so long; gradients of zero do for it."""
+        assert cell.training is not None
+        levers = cell.levers | {"resample_every": period}
+        method = attach(copy.deepcopy(self._fresh_of(cell)), cell.model_copy(update={"levers": levers}))
+        method.begin(0)
+        optimizer = torch.optim.AdamW(method.parameter_groups(cell.training.weight_decay), lr=1e-6, fused=True)
+        _zero_gradients(optimizer)
+        optimizer.step()
+        started_at = self._now()
+        method.after_step(optimizer)
+        return self._now() - started_at
 
     def _formed(self, cell: CellSettings, model: nn.Module, whole: int) -> float:
         """The part of the weights' gradients that is formed."""
@@ -289,6 +353,7 @@ class _Bench:
         assert cell.training is not None
         assert cell.learning_rate is not None
         changes = {"batch_size": images, "validate_every": None, "warmup_steps": 0, "checkpoint_selection": "last"}
+        changes |= {} if self._is_as_run else {"precision": self._measures_in}
         model = copy.deepcopy(self._fresh_of(cell))
         phases = attach(copy.deepcopy(model), cell).phases(cell.training, cell.learning_rate) if not steps else ()
         schedule = cell.training.model_copy(update=changes | {"steps": steps or len(phases)})
@@ -321,8 +386,9 @@ class _Bench:
         """A number of images that takes a plain step long enough to be timed, and what an image more takes."""
         images, taken_s = 1, self._plain_step(1)[0]
         # The first is slow for other reasons, too; where it is very slow these do not matter.
-        if taken_s < 10 * LONG_S:
-            taken_s = self._plain_step(1)[0]
+        if taken_s > 5 * LONG_S:
+            return _Plain(1, taken_s, self._plain_kept.peak, self._plain_kept.largest)
+        taken_s = self._plain_step(1)[0]
         while taken_s < LONG_S and images < BATCH_SIZE:
             images *= 2
             taken_s = self._plain_step(images)[0]
@@ -386,6 +452,20 @@ class _Ran:
     image: int = 0
 
 
+def slowdown(precision: str) -> float:
+    """How many times as long this CPU takes for a layer's products, forward and back, as in single precision."""
+    times = []
+    for name in ("float32", precision):
+        inputs, weight = torch.rand(128, 768, requires_grad=True), torch.rand(768, 768, requires_grad=True)
+        for _ in range(2):
+            started_at = time.process_time()
+            with Precision(name, "cpu").products():
+                functional.linear(inputs, weight).float().sum().backward()
+            taken_s = time.process_time() - started_at
+        times.append(taken_s)
+    return max(1.0, times[1] / max(times[0], 1e-4))
+
+
 def _kind(cell: CellSettings, is_whole: bool) -> Hashable:
     """Cells of one kind are measured once. What changes a batch a little only is told apart where batches are quick."""
     if is_whole:
@@ -406,6 +486,18 @@ def _period(cell: CellSettings) -> float:
 def _whole_steps(cell: CellSettings) -> int:
     # Whole episodes, if short, so that each timed step carries its share of the resampling.
     return 2 + (max(STEPS, int(_period(cell))) if _period(cell) <= 4 * STEPS else STEPS)
+
+
+def _zero_gradients(optimizer: torch.optim.Optimizer) -> None:
+    for group in optimizer.param_groups:
+        for value in group["params"]:
+            value.grad = torch.zeros_like(value)
+
+
+def _is_usual(cell: CellSettings, method: Method) -> bool:
+    """Whether a method leaves the network and its loss as they are: of ours only, a user's may do anything."""
+    is_ours = METHODS.get(cell.method) is type(method)
+    return is_ours and type(method).loss is Method.loss and not cell.levers and cell.method not in ADAPTERS
 
 
 def _gradients(method: Method) -> int:

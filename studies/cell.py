@@ -100,7 +100,7 @@ def run_cell(
         wall_time_s=result.earlier_s + time.monotonic() - started_at,
         peak_memory_bytes=provenance.peak_memory_bytes(),
         **result.facts,
-        **provenance.columns(device),
+        **provenance.columns(device, engine),
     )
     lease.check()
     files = _write_arrays(folder, result.outputs)

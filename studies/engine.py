@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
+
+_WORDS = {
+    "micro_batch": "micro_batch",
+    "activation_checkpointing": "recomputes",
+    "channels_last": "channels_last",
+    "compile": "compiles",
+    "processes": "processes",
+    "augment_on": "augments_on",
+}
+"""What a study's ``execution`` calls each field."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +31,11 @@ class Engine:
         channels_last: Whether convolutions run with the channel as the innermost dimension.
         compiles: Whether the forward and backward pass are compiled.
         processes: How many processes share every batch; on GPUs each has one of its own.
+        augments_on: Where flips, RandAugment, MixUp and CutMix are computed: ``device``, within the step, or ``host``,
+            by the CPU while the last step computes. On a CPU both give the same bits; a GPU rounds otherwise.
 
     Raises:
-        ValueError: If ``micro_batch`` or ``processes`` is below 1.
+        ValueError: If ``micro_batch`` or ``processes`` is below 1, or ``augments_on`` is another word.
     """
 
     micro_batch: int | None = None
@@ -29,12 +43,30 @@ class Engine:
     channels_last: bool = False
     compiles: bool = False
     processes: int = 1
+    augments_on: str = "device"
 
     def __post_init__(self) -> None:
         if self.micro_batch is not None and self.micro_batch < 1:
             raise ValueError(f"micro_batch must be at least 1, got {self.micro_batch}")
         if self.processes < 1:
             raise ValueError(f"processes must be at least 1, got {self.processes}")
+        if self.augments_on not in ("device", "host"):
+            raise ValueError(f"augments_on must be device or host, got {self.augments_on!r}")
+
+    @property
+    def words(self) -> dict[str, int | bool | str | None]:
+        """The same in the words of a study's ``execution``, as records keep it.
+
+        Example:
+            >>> Engine.of(Engine(micro_batch=8).words) == Engine(micro_batch=8)
+            True
+        """
+        return {word: getattr(self, name) for word, name in _WORDS.items()}
+
+    @classmethod
+    def of(cls, words: Mapping[str, Any]) -> Engine:
+        """The engine of :attr:`words`; what is not said is as usual, and other words are left alone."""
+        return cls(**{name: words[word] for word, name in _WORDS.items() if word in words})
 
     def parts(self, images: int) -> int:
         """Into how many parts of nearly equal size so many images of one process are cut.

@@ -42,6 +42,10 @@ class BadData(RuntimeError):
     """The benchmark or its pretrained model cannot be read or is not what its manifest says."""
 
 
+class Impossible(ValueError):
+    """Settings that a model or a method cannot go with, which only the built model knows."""
+
+
 class LostProcess(RuntimeError):
     """One of the processes that train a cell together is gone.
 

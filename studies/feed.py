@@ -1,5 +1,6 @@
 """The batches of a run: which images each step sees and which part of each, read while the last step computes."""
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,17 +9,47 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from studies.ahead import read_ahead
+from studies.ahead import Job, ahead, read_ahead
 from studies.benchmarks.benchmark import Images
 from studies.benchmarks.draws import Draws
 from studies.benchmarks.images import Crops, FileImages
 from studies.evaluate import room_on, to_input
 from studies.order import batch_indices
+from studies.recipe.additions import Additions
 from studies.recipe.crop import random_crop
 from studies.settings.recipe import Recipe
 from studies.share import Part
 
 PLAIN = Recipe()
+
+Batch = tuple[Tensor, Tensor]
+"""Images, float32 ``(n, 3, height, width)``, and labels or targets."""
+
+
+def augmented(batches: Iterator[Batch], additions: Additions, start: int, device: str = "cpu") -> Iterator[Batch]:
+    """Mirrors, augments and mixes batches on the CPU, one ahead of the step in use; then they travel.
+
+    Args:
+        batches: From :meth:`Feed.batches`, on the CPU.
+        additions: What is done to a batch.
+        start: The first batch's step.
+        device: Where batches go.
+    """
+
+    def begin(step: int) -> tuple[list[Batch], list[Job]]:
+        made: list[Batch] = []
+
+        def make() -> None:
+            if (found := next(batches, None)) is not None:
+                made.append(additions.batch(*found, step))
+
+        return made, [make]
+
+    for made in ahead(begin, itertools.count(start), threads=1, depth=1):
+        if not made:
+            return
+        (images, targets) = made[0]
+        yield images.to(device), targets.to(device)
 
 
 class Feed:

@@ -12,7 +12,7 @@ from studies.engine import PLAIN, Engine
 from studies.settings import CellSettings
 from studies.sizes import Sizes
 
-PROCESS_BYTES = 700 * 10**6
+PROCESS_BYTES = 900 * 10**6
 """What a worker takes before it has done anything: Python, torch and the libraries around them."""
 
 GPU_BYTES = 600 * 10**6
@@ -80,7 +80,7 @@ def forecast(
     found: dict[str, Calibration] = {}
     for name in {cell.backbone for cell in cells}:
         own = [cell for cell in cells if cell.backbone == name]
-        found[name] = calibrate(own, sizes.classes, device, engine)
+        found[name] = calibrate(own, sizes.classes, device, engine, runs_on)
     taken: dict[str, float] = {}
     memory: dict[str, int] = {}
     host: dict[str, int] = {}

@@ -15,6 +15,7 @@ from analysis.records import (
     write,
 )
 from studies import provenance
+from studies.engine import PLAIN, Engine
 from studies.failures import DIVERGED, PRUNED, Failure
 from studies.outputs import Outputs
 from studies.rows import Row, metric_rows, training_rows
@@ -88,10 +89,12 @@ def records(row: Row, outputs: Outputs, curve: Iterable[tuple[int, str, float]])
     )
 
 
-def write_failure(cell: CellSettings, folder: CellFolder, failure: Failure, device: str = "cpu") -> None:
+def write_failure(
+    cell: CellSettings, folder: CellFolder, failure: Failure, device: str = "cpu", engine: Engine = PLAIN
+) -> None:
     """Keeps a failure in the cell's folder, with the cell's row; diverged and pruned runs are results of their own."""
     status = failure.kind if failure.kind in (DIVERGED, PRUNED) else "failed"
-    row = cell_row(cell, status, failure.kind, **provenance.columns(device))
+    row = cell_row(cell, status, failure.kind, **provenance.columns(device, engine))
     empty = Records.empty()
     write(Records(cells_frame([row]), empty.metrics, empty.examples, empty.curves), folder.path)
     folder.fail(failure)

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from studies.failures import Impossible
 from studies.methods.method import Method
 
 
@@ -51,15 +52,15 @@ def require_separable(method: Method) -> None:
         method: Attached to a model that is in training mode.
 
     Raises:
-        ValueError: If the method's loss, or a batch norm, ties the images of a batch together.
+        Impossible: If the method's loss, or a batch norm, ties the images of a batch together.
     """
     if method.couples_images:
-        raise ValueError(
+        raise Impossible(
             f"the loss of {type(method).__name__.lower()} compares the images of a batch with each other, so a batch "
             "cannot be cut or shared; leave execution.micro_batch and execution.processes out"
         )
     if any(norm.training for norm in _batch_norms(method.model)):
-        raise ValueError(
+        raise Impossible(
             "batch norms in training mode compute with the statistics of the whole batch, so a batch cannot be cut "
             "or shared; set training.batch_norm: frozen, or leave execution.micro_batch and execution.processes out"
         )

@@ -10,6 +10,9 @@ from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
+from analysis.records import canonical_json
+from studies.engine import PLAIN, Engine
+
 LIBRARIES = ("torch", "numpy", "scipy", "pandas", "scikit-learn", "torchvision", "timm", "peft", "optuna", "triton")
 
 
@@ -40,12 +43,18 @@ def library_versions() -> str:
     return json.dumps(versions, sort_keys=True)
 
 
-def columns(device: str) -> dict[str, str]:
-    """The columns of ``cells`` that tell where a row comes from."""
+def columns(device: str, engine: Engine = PLAIN) -> dict[str, str]:
+    """The columns of ``cells`` that tell where a row comes from, and how its steps were carried out.
+
+    Args:
+        device: Where the cell ran.
+        engine: How a training step was carried out.
+    """
     return {
         "code_version": code_version(),
         "library_versions": library_versions(),
         "device": device_name(device),
+        "engine": canonical_json({"device": device, **engine.words}),
     }
 
 

@@ -8,6 +8,7 @@ from torch.utils.checkpoint import checkpoint
 
 from studies.backbones.convnet import SmallConvNet
 from studies.backbones.vit import SmallViT
+from studies.failures import Impossible
 
 
 def recompute(model: nn.Module, is_on: bool) -> None:
@@ -21,7 +22,7 @@ def recompute(model: nn.Module, is_on: bool) -> None:
         is_on: Whether blocks are computed anew.
 
     Raises:
-        ValueError: If it is to be switched on and the network has no blocks that can be.
+        Impossible: If it is to be switched on and the network has no blocks that can be.
     """
     # Networks of timm and open_clip bring their own switch.
     switched = [
@@ -33,7 +34,7 @@ def recompute(model: nn.Module, is_on: bool) -> None:
         return
     able = [part for part in switched if hasattr(part, "set_grad_checkpointing")]
     if is_on and not (able and len(able) == len(switched)):
-        raise ValueError(
+        raise Impossible(
             f"{type(model).__name__} has no blocks whose activations could be computed anew; "
             "set execution.activation_checkpointing to false"
         )

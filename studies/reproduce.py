@@ -1,14 +1,16 @@
 """One cell run again from what is stored of it, and the two results compared."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from analysis.records import Records, read
 from studies import provenance
 from studies.compared import differences
+from studies.engine import Engine
 from studies.merge import differing_answers
 from studies.messages import Moving
 from studies.settings import CellSettings, StudyError
@@ -101,7 +103,9 @@ def reproduce(stored: Stored, root: Path, device: str = "cpu") -> Compared:
         raise ResultsError(f"{folder.path} is finished already; choose another folder with --out")
     _link_sources(stored, folder)
     with folder.lease() as lease:
-        run_cell(stored.cell, folder, lease, Alone(), device=device)
+        # As it was trained then, but in one process: parts of a batch decide the last bits.
+        engine = replace(Engine.of(_told(stored.records)), processes=1)
+        run_cell(stored.cell, folder, lease, Alone(), device=device, engine=engine)
     records = read(folder.path)
     files = None if stored.folder is None else differing_answers(stored.folder, folder)
     return Compared(files, differences(stored.records, records), _versions(stored.records, device))
@@ -133,13 +137,22 @@ def _link_sources(stored: Stored, folder: CellFolder) -> None:
             beside.symlink_to((stored.folder.path.parent / identity).resolve())
 
 
+def _told(records: Records) -> dict[str, Any]:
+    """What the record says of how steps were carried out; nothing in those of old."""
+    told: dict[str, Any] = json.loads(records.cells["engine"].iloc[0] or "{}")
+    return told
+
+
 def _versions(records: Records, device: str) -> dict[str, tuple[str, str]]:
     row = records.cells.iloc[0]
     then = {"code": row["code_version"], "device": row["device"], **json.loads(row["library_versions"] or "{}")}
+    processes = _told(records).get("processes", 1)
     now = {
         "code": provenance.code_version(),
         "device": provenance.device_name(device),
         **json.loads(provenance.library_versions()),
     }
+    if processes != 1:
+        then["processes"], now["processes"] = str(processes), "1"
     names = [name for name in {**then, **now} if then.get(name) != now.get(name)]
     return {name: (str(then.get(name, "none")), str(now.get(name, "none"))) for name in names}

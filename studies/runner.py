@@ -336,7 +336,7 @@ class Runner:
             with folder.lease(self._stale_after_s):
                 if folder.is_done:
                     return Released(is_held_elsewhere=True)
-                write_failure(self._cells[identity], folder, failure, self._execution.device)
+                write_failure(self._cells[identity], folder, failure, self._execution.device, self._execution.engine())
         except Leased:
             # On another machine its lease still looks alive: it is taken over once it has been silent for long enough.
             return Failed(failure) if died.is_far else Released(is_held_elsewhere=True)

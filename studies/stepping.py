@@ -90,7 +90,7 @@ class Stepper:
         Args:
             optimizer: Holds what trains.
             images: Shape ``(N, 3, height, width)``.
-            labels: Shape ``(N,)``.
+            labels: Shape ``(N,)``. With ``augments_on: host`` both come as :meth:`Additions.batch` gives them.
             number: Steps taken before this one.
 
         Returns:
@@ -99,8 +99,10 @@ class Stepper:
         Raises:
             Diverged: If the loss or the gradient is not finite.
         """
-        parts = self.engine.parts(len(images))
-        seen, targets = self.additions.batch(images, labels, number)
+        seen, targets = images, labels
+        if self.engine.augments_on == "device":
+            seen, targets = self.additions.batch(images, labels, number)
+        parts = self.engine.parts(len(seen))
         if self.engine.channels_last:
             seen = seen.contiguous(memory_format=torch.channels_last)
         seen = self.additions.attack(self._attacked, seen, targets, number, parts)

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.accuracy import accuracy_score, cross_entropy_error
 from studies import checkpoint
@@ -19,7 +19,7 @@ from studies.checkpoint import NEVER, Checkpointing, Progress, restore_random
 from studies.engine import PLAIN, Engine
 from studies.evaluate import logits
 from studies.failures import Pruned, Stopped
-from studies.feed import Feed
+from studies.feed import Feed, augmented
 from studies.flops import FlopCounter
 from studies.layers import FACTOR, by_layer
 from studies.methods.method import Method
@@ -103,7 +103,9 @@ def train(
             part = part_of(ranks.rank, ranks.size, batch, mixes=recipe.mixup_alpha > 0 or recipe.cutmix_alpha > 0)
         run = _Run(model, method, schedule, Additions(recipe, counts, seed, device, part), device)
         run.engine, run.ranks, run.part, run.seed = engine, ranks, part, seed
-        run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, device, recipe, part)
+        # What is augmented by the CPU travels afterwards.
+        first = device if engine.augments_on == "device" else "cpu"
+        run.feed = Feed(training.images, training.labels, seed, schedule.batch_size, first, recipe, part)
         run.validation, run.score = validation, score
         state = checkpoint.read(checkpointing.path, device)
         if state is not None:
@@ -157,7 +159,7 @@ class _Run:
         self.ranks.require_equal(self.model)
         saved_at = started_at = time.monotonic()
         earlier_s = progress.train_time_s
-        for images, labels in self.feed.batches(progress.step, span.end):
+        for images, labels in self.batches(progress.step, span.end):
             rate = span.rate(progress.step)
             for group in optimizer.param_groups:
                 group["lr"] = rate * group.get(FACTOR, 1.0)
@@ -187,6 +189,13 @@ class _Run:
             if stops:
                 raise Stopped(f"stopped after step {progress.step} of {self.schedule.steps}")
         self.ranks.require_equal(self.model)
+
+    def batches(self, start: int, end: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """What the steps see: batches as they are read, or with everything that is done to them already."""
+        found = self.feed.batches(start, end)
+        if self.engine.augments_on == "device":
+            return found
+        return augmented(found, self.additions, start, self.device)
 
     def is_pruned(self, checkpointing: Checkpointing, score: float) -> bool:
         """Whether the run ends here: asked by the first process, and told to all."""

@@ -198,7 +198,7 @@ def attempt(task: Task, line: Listener, log: Path | None = None) -> Finished | F
                 failure = sort_failure(error, attempts=1 + (earlier.attempts if earlier else 0))
                 note(f"{failure.kind} {cell.identity}\n{failure.traceback}")
                 failure = replace(failure, log=tail(log, cell.identity)) if log else failure
-                _keep(cell, folder, failure, task.device)
+                _keep(cell, folder, failure, task)
                 return Failed(failure, _smaller(cell, failure, task))
     except Stopped as stopped:
         note(str(stopped))
@@ -226,11 +226,11 @@ def _smaller(cell: CellSettings, failure: Failure, task: Task) -> Engine | None:
     return after_out_of_memory(cell, task.engine)
 
 
-def _keep(cell: CellSettings, folder: CellFolder, failure: Failure, device: str) -> None:
+def _keep(cell: CellSettings, folder: CellFolder, failure: Failure, task: Task) -> None:
     from studies.frames import write_failure
 
     try:
-        write_failure(cell, folder, failure, device)
+        write_failure(cell, folder, failure, task.device, task.engine)
     except OSError as error:
         if not is_disk_full(error):
             raise

@@ -23,7 +23,7 @@ from analysis.records.schema import CELL_COLUMNS, SPLIT_PATTERN
 
 UNITS = {"percent": 100.0, "fraction": 1.0}
 _OURS = ("cell", "settings", "schema_version", "options", "recipe", "manifest", "status", "failure", "code_version",
-         "library_versions")  # fmt: skip
+         "library_versions", "engine")  # fmt: skip
 NAMED = tuple(name for name in CELL_COLUMNS if name not in _OURS)
 """Columns of ``cells`` that a map may name."""
 

@@ -33,12 +33,15 @@ class Column:
         doc: Meaning, with unit and range.
         nullable: Whether a null is a legal value.
         default: Value for a column that a builder was not given; ``...`` means the column must be given.
+        is_later: Whether earlier records lack it. They are read as if they had the default in it, and keep their
+            fingerprint: while every row has the default, the column does not count.
     """
 
     kind: str
     doc: str
     nullable: bool = False
     default: object = ...
+    is_later: bool = False
 
     @property
     def dtype(self) -> str:
@@ -124,6 +127,13 @@ CELL_COLUMNS: Mapping[str, Column] = MappingProxyType(
         "code_version": Column("text", "version of the code that made the cell", default=""),
         "library_versions": Column("text", "JSON of library versions", default=""),
         "device": Column("text", "device in words", default=""),
+        "engine": Column(
+            "text",
+            "canonical JSON of how training steps were carried out: device, micro_batch, activation_checkpointing, "
+            "channels_last, compile, processes; empty in records that did not say",
+            default="",
+            is_later=True,
+        ),
         "manifest": Column("text", "sha256 of the benchmark's images and labels", default=""),
         "schema_version": Column("whole", "version of these tables", default=SCHEMA_VERSION),
     }

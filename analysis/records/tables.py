@@ -81,12 +81,17 @@ class Records:
         return Records(*sorted_frames)
 
     def fingerprint(self) -> str:
-        """sha256 (64 hex digits) of the content; row order, column order and file format do not matter."""
+        """sha256 (64 hex digits) of the content; row order, column order and file format do not matter.
+
+        Nor does a column that came later and says nothing: see :class:`analysis.records.schema.Column`.
+        """
         digest = hashlib.sha256(f"gmixout records {SCHEMA_VERSION}".encode())
         for field, frame in zip(fields(self), self._frames(), strict=True):
             order = _order(field.name, frame)
             digest.update(f"{field.name} {len(frame)}".encode())
             for name, column in TABLES[field.name].items():
+                if column.is_later and (frame[name] == column.default).all():
+                    continue
                 digest.update(f"{name} {column.kind}".encode())
                 digest.update(_content(column.kind, frame[name], order))
         return digest.hexdigest()

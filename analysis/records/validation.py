@@ -17,7 +17,7 @@ from analysis.records.schema import (
 )
 
 # Two spellings of the same settings would pass for two settings.
-_CANONICAL = ("options", "recipe")
+_CANONICAL = ("options", "recipe", "engine")
 _ALLOWED = {
     ("cells", "status"): STATUSES,
     ("cells", "member_kind"): MEMBER_KINDS,
@@ -83,7 +83,7 @@ def check_names(table: str, names: list[str]) -> Mapping[str, Column]:
 
 
 def canonical_json(settings: Mapping[str, object]) -> str:
-    """Settings as the columns ``options`` and ``recipe`` hold them: keys sorted, no spaces, empty if there is none.
+    """Settings as ``options``, ``recipe`` and ``engine`` hold them: keys sorted, no spaces, empty if there is none.
 
     Raises:
         ValueError: If a value is NaN or infinite.

@@ -11,6 +11,7 @@ from studies.backbones.classifier import Classifier
 from studies.backbones.clip import Clip
 from studies.backbones.convnet import SmallConvNet
 from studies.backbones.vit import SmallViT
+from studies.failures import Impossible
 
 _TOWERS = {
     SmallViT: (("", r"blocks\.(\d+)\.", r"stem\.|pos_embed"),),
@@ -41,7 +42,7 @@ def distances(model: nn.Module) -> dict[str, int]:
         model: A backbone, also with a method attached.
 
     Raises:
-        ValueError: If it is no backbone of ours.
+        Impossible: If it is no backbone of ours.
 
     Example:
         >>> found = distances(SmallViT(widths=(8, 8, 8), depth=2, heads=1))
@@ -57,7 +58,7 @@ def distances(model: nn.Module) -> dict[str, int]:
     towers = next((_TOWERS[kind] for kind in type(model).__mro__ if kind in _TOWERS), None)
     if towers is None:
         known = ", ".join(sorted(kind.__name__ for kind in (*_TOWERS, Classifier)))
-        raise ValueError(
+        raise Impossible(
             f"layer_decay knows the layers of {known}, got a {type(model).__name__}; set training.layer_decay to 1"
         )
     found = dict.fromkeys(names, 0)

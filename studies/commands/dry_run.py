@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
 from rich.table import Table
 
 from studies import fitting, readiness
+from studies.failures import Impossible
 from studies.forecast import Forecast, forecast
 from studies.machine import free_disk, free_gpu_memory, free_memory, spoken_bytes
 from studies.opened import Opened
 from studies.progress import spoken
 from studies.reading_rate import read_seconds
-from studies.settings import CellSettings
+from studies.settings import CellSettings, Execution, traits_of
 from studies.sizes import Sizes
 
 
@@ -40,7 +42,7 @@ def dry_run(opened: Opened, workers: int, console: Console, gpus: int = 1) -> in
     _say(console, f"study {opened.study.name}: a dry run, nothing is started")
     _say(
         console,
-        "looking at files, then timing a step of every kind of method: for a ViT-B/16 a minute or two of a core",
+        "looking at files, then timing a step of every kind of method: for a ViT-B/16 most of a minute of a core",
     )
     report = examine(opened, workers, gpus)
     for line in report.facts:
@@ -95,8 +97,7 @@ def _forecast(opened: Opened, workers: int, gpus: int, sizes: Sizes, report: Rep
     read_s = read_seconds(name, opened.study.backbones[0], sizes, execution.reading(workers))
     try:
         found = forecast(cells, workers, sizes, device, execution.engine(), read_s, execution.device)
-    except ValueError as error:
-        # What only the model itself knows to be impossible.
+    except Impossible as error:
         report.problems.append(str(error))
         return
     report.found = found
@@ -114,11 +115,35 @@ def _forecast(opened: Opened, workers: int, gpus: int, sizes: Sizes, report: Rep
     folder = opened.store.root
     report.facts.append(fitting.disk_fact(found, folder, free_disk(folder)))
     report.problems += fitting.disk_problems(found, folder, free_disk(folder))
-    where = "on this GPU" if has_gpu else "on this CPU"
-    report.facts.append(
-        f"time: {spoken(found.wall_s)} by {_workers(workers)}, measured {where}; reading takes "
-        f"{1000 * read_s:.2g} ms an image, beside computing; pretraining and text heads are not counted"
+    report.facts += _of_time(found, execution, has_gpu, workers, read_s)
+    report.facts += _inexact(cells)
+
+
+def _of_time(found: Forecast, execution: Execution, has_gpu: bool, workers: int, read_s: float) -> list[str]:
+    besides = (
+        f"reading takes {1000 * read_s:.2g} ms an image, beside computing; pretraining and text heads are not counted"
     )
+    taken = f"{spoken(found.wall_s)} by {_workers(workers)}"
+    if has_gpu or execution.device == "cpu":
+        return [f"time: {taken}, measured on this {'GPU' if has_gpu else 'CPU'}; {besides}"]
+    return [
+        f"time: not known, since no GPU is here to be asked; this CPU would take {taken}, which says little of a GPU; "
+        f"{besides}"
+    ]
+
+
+def _inexact(cells: Sequence[CellSettings]) -> list[str]:
+    """What the forecast is less sure of."""
+    coupled = sorted({cell.method for cell in cells if traits_of(cell.method).couples_images})
+    keeping = sorted({cell.method for cell in cells if traits_of(cell.method).keeps_validations})
+    facts = []
+    if coupled:
+        facts.append(f"less exact: {', '.join(coupled)}, extended along a line from steps of two small batches")
+    if keeping:
+        facts.append(
+            f"at most: {', '.join(keeping)}, since weights of every look at ID validation count; most runs keep fewer"
+        )
+    return facts
 
 
 def _of_data(sizes: Sizes) -> str:

@@ -4,6 +4,7 @@ import math
 import shutil
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,12 +22,16 @@ from studies.plan import Plan
 from studies.pool import local
 from studies.progress import display, spoken
 from studies.runner import Runner
-from studies.settings import Execution, StudySettings
+from studies.settings import CellSettings, Execution, StudySettings
+from studies.settings.backbones import is_own
 from studies.storage import open_storage
 from studies.store import ResultsError, State
 from studies.viewed import class_words
 
 LOW_SPACE_BYTES = 64 * 2**20
+
+SMALL = 256
+"""With so many images a step the suite's own networks fit everywhere."""
 
 
 @dataclass(frozen=True)
@@ -166,6 +171,8 @@ def work(
     require_space(opened.store.root)
     by_identity = {cell.identity: cell for cell in cells}
     require_fit(opened)
+    if choices.engine == "local":
+        require_memory(opened, [by_identity[identity] for identity in waiting], choices)
     storage = open_storage(choices.storage, opened.store.root, choices.workers)
     if searching is not None and storage.database is not None:
         raise ResultsError("a search keeps its history in the results folder: run it without --storage")
@@ -309,6 +316,28 @@ def require_fit(opened: Opened) -> None:
     from studies import benchmarks, fit
 
     fit.require_fit(opened.study, class_words(benchmarks.load(opened.study.benchmark).classes))
+
+
+def require_memory(opened: Opened, cells: Sequence[CellSettings], choices: Choices) -> None:
+    """Refuses cells that clearly do not fit into the memory of the device or of the machine, before any work.
+
+    Raises:
+        ValueError: If there are such; says what to change.
+    """
+    execution = choices.execution(opened.study)
+    sampled = [opened.search_sample] if opened.study.search is not None else []
+    asked = [cell for cell in (*cells, *sampled) if not _is_small(cell, execution)]
+    if not asked:
+        return
+    from studies.room import clearly_too_large
+
+    if problems := clearly_too_large(opened, asked, execution, choices.workers, choices.gpus):
+        raise ValueError("; ".join(problems))
+
+
+def _is_small(cell: CellSettings, execution: Execution) -> bool:
+    images = cell.training.batch_size if cell.training is not None else 1
+    return is_own(cell.backbone) and images <= SMALL * execution.processes
 
 
 def require_room(opened: Opened, outcome: Outcome) -> None:

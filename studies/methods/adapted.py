@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from studies.failures import Impossible
+
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
 
@@ -21,7 +23,7 @@ def layers_to_adapt(model: nn.Module, targets: str, method: str) -> list[str]:
         method: ``lora``, ``dora`` or ``shira``.
 
     Raises:
-        ValueError: If no layer is left, or one is named that the method cannot adapt; says which would do.
+        Impossible: If no layer is left, or one is named that the method cannot adapt; says which would do.
     """
     parts = dict(model.named_modules())
     attentions = [name for name, part in parts.items() if isinstance(part, nn.MultiheadAttention)]
@@ -37,17 +39,17 @@ def layers_to_adapt(model: nn.Module, targets: str, method: str) -> list[str]:
             found.append(name)
         if not is_rule and re.fullmatch(targets, name):
             if inner:
-                raise ValueError(
+                raise Impossible(
                     f"{name} is no layer of its own: the attention around it reads its weight; "
                     f"target {name.rpartition('.')[0]} (lora) or other layers"
                 )
             found.append(name)
     if not found:
         hint = "; all-weights takes convolutions, too" if targets == "all-linear" else ""
-        raise ValueError(f"{method} finds no layer of {type(model).__name__} by targets {targets!r}{hint}")
+        raise Impossible(f"{method} finds no layer of {type(model).__name__} by targets {targets!r}{hint}")
     for name in found:
         if problem := _problem(parts[name], method):
-            raise ValueError(f"{method} cannot adapt {name}: {problem}")
+            raise Impossible(f"{method} cannot adapt {name}: {problem}")
     return found
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from studies.failures import Impossible
 from studies.methods.method import Criterion
 from studies.methods.plain import Plain
 from studies.settings import CellSettings
@@ -29,7 +30,7 @@ class Flyp(Plain):
     ``zero_shot_head()``, the weight that ``head`` should have. Its text tower's parameters begin with ``text``.
 
     Raises:
-        ValueError: If the backbone has no text tower, or the study mixes labels.
+        Impossible: If the backbone has no text tower, or the study mixes labels.
     """
 
     couples_images = True
@@ -37,7 +38,7 @@ class Flyp(Plain):
     def __init__(self, model: nn.Module, cell: CellSettings) -> None:
         wanted = ("encode_image", "encode_text", "logit_scale", "prompts", "zero_shot_head")
         if missing := [name for name in wanted if not hasattr(model, name)]:
-            raise ValueError(
+            raise Impossible(
                 f"flyp needs a backbone with a text tower, such as CLIP's; {type(model).__name__} has no {missing[0]}"
             )
         super().__init__(model, cell)
@@ -53,7 +54,7 @@ class Flyp(Plain):
 
     def loss(self, images: Tensor, targets: Tensor, criterion: Criterion) -> Tensor:
         if targets.ndim != 1:
-            raise ValueError("flyp pairs each image with one label: it cannot be trained with MixUp or CutMix")
+            raise Impossible("flyp pairs each image with one label: it cannot be trained with MixUp or CutMix")
         model: Any = self.model
         generator = torch.Generator().manual_seed(1_000_003 * self._seed + self.step)
         chosen = torch.randint(model.prompts.shape[1], targets.shape, generator=generator).to(targets.device)

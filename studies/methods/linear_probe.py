@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from studies.failures import Impossible
 from studies.methods.plain import Plain
 from studies.settings import CellSettings
 
@@ -31,11 +32,11 @@ def head_of(model: nn.Module) -> nn.Module:
     """The model's head.
 
     Raises:
-        ValueError: If the model has no module of that name.
+        Impossible: If the model has no module of that name.
     """
     head = getattr(model, "head", None)
     if not isinstance(head, nn.Module):
-        raise ValueError(
+        raise Impossible(
             f"a head that trains needs a model with a .head module, got {type(model).__name__} without one"
         )
     return head

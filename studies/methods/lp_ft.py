@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import nn
 
+from studies.failures import Impossible
 from studies.methods.full import Full
 from studies.methods.linear_probe import head_of
 from studies.methods.method import Phase, plain_groups
@@ -26,7 +27,7 @@ class LpFt(Full):
 
     def phases(self, schedule: Schedule, learning_rate: float) -> tuple[Phase, ...]:
         if schedule.steps < 2:
-            raise ValueError(f"LP-FT needs at least one step for each of its two phases, got steps {schedule.steps}")
+            raise Impossible(f"LP-FT needs at least one step for each of its two phases, got steps {schedule.steps}")
         probe = min(max(1, round(self._fraction * schedule.steps)), schedule.steps - 1)
         return (Phase(probe, self._probe_learning_rate), Phase(schedule.steps - probe, learning_rate))
 

@@ -38,6 +38,16 @@ def has_text(backbone: str) -> bool:
     return _TEXT.match(backbone) is not None
 
 
+def is_own(backbone: str) -> bool:
+    """Whether a backbone is a small one of the suite, made for a core.
+
+    Example:
+        >>> is_own("digits-vit"), is_own("vit-s16")
+        (True, False)
+    """
+    return backbone.startswith("digits-")
+
+
 def _is_backbone(name: str) -> str:
     if name not in BACKBONE_NAMES and not _PATTERN.fullmatch(name):
         raise ValueError(

@@ -59,6 +59,11 @@ class Execution(Needs):
     )
     channels_last: bool = Field(default=False, description="Whether convolutions run with channels innermost.")
     compile: bool = Field(default=False, description="Whether torch.compile compiles the training step.")
+    augment_on: Literal["device", "host"] = Field(
+        default="device",
+        description="Where images are mirrored, augmented and mixed: on the device, or by the CPU while the last step "
+        "computes. Crops of files are the readers' either way.",
+    )
     processes: int = Field(
         default=1,
         ge=1,
@@ -103,7 +108,7 @@ class Execution(Needs):
     def engine(self) -> Engine:
         """How a training step is carried out."""
         how = (self.micro_batch, self.activation_checkpointing, self.channels_last, self.compile)
-        return Engine(*how, self.processes)
+        return Engine(*how, self.processes, self.augment_on)
 
 
 class StudySettings(BaseModel):

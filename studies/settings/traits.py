@@ -108,6 +108,7 @@ class Traits:
         couples_images: Whether its loss compares the images of a batch with each other.
         trains_norms: Whether the norms of the backbone train.
         needs_validation: Whether ``training.validate_every`` must be set.
+        keeps_validations: Whether it keeps weights of every look at ID validation.
         code: SHA-256 of the file of a user's own method; empty for ours.
     """
 
@@ -120,6 +121,7 @@ class Traits:
     couples_images: bool = False
     trains_norms: bool = True
     needs_validation: bool = False
+    keeps_validations: bool = False
     code: str = ""
 
 
@@ -134,7 +136,7 @@ TRAITS: Mapping[str, Traits] = {
     "decay_to_pretrained": Traits(PullOptions),
     "ema": Traits(EmaOptions),
     "weight_average": Traits(AverageOptions),
-    "swad": Traits(SwadOptions, needs_validation=True),
+    "swad": Traits(SwadOptions, needs_validation=True, keeps_validations=True),
     "lora": Traits(LoraOptions, trains_norms=False),
     "dora": Traits(LoraOptions, trains_norms=False),
     "shira": Traits(ShiraOptions, trains_norms=False),

@@ -251,3 +251,20 @@ def test_packing_refuses_other_things() -> None:
         schema.pack([0, 1])
     with pytest.raises(ValueError, match="corrupt"):
         schema.unpack(b"\0\0", 3)
+
+
+def test_records_without_a_later_column_are_read_and_keep_their_name(small, tmp_path: Path) -> None:
+    """Files of earlier code lack the column `engine`; they pool with new ones, which say it."""
+    old, new = small.keep(small.cells["cell"][:1]), small.keep(small.cells["cell"][1:])
+    name = old.fingerprint()
+    write(old, tmp_path / "old")
+    path = tmp_path / "old" / "cells.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("engine"), path)
+    back = read(tmp_path / "old")
+    assert back.cells["engine"].tolist() == [""]
+    assert back.fingerprint() == name
+    engines = new.cells.assign(engine='{"micro_batch":4}').astype({"engine": "string"})
+    told = Records(engines, new.metrics, new.examples, new.curves)
+    assert told.fingerprint() != new.fingerprint()
+    pooled = concatenate([back, told])
+    assert set(pooled.cells["engine"]) == {"", '{"micro_batch":4}'}

@@ -64,10 +64,10 @@ def run_cell():
     """Runs a cell in this process; returns its scalars."""
     from studies.cell import run_cell as run
 
-    def run_in(folder: CellFolder, cell: CellSettings, listener=None, every_s: float = 1e9) -> dict[str, float]:
+    def run_in(folder: CellFolder, cell: CellSettings, listener=None, every_s=1e9, **how) -> dict[str, float]:
         with folder.lease() as lease:
             assert isinstance(lease, Lease)
-            return run(cell, folder, lease, listener or Silent(), every_s)
+            return run(cell, folder, lease, listener or Silent(), every_s, **how)
 
     return run_in
 

@@ -10,6 +10,7 @@ import safetensors.numpy
 from analysis.accuracy import accuracy_score
 from analysis.records import read
 from studies import benchmarks
+from studies.engine import Engine
 from studies.failures import BadData, Diverged
 from studies.messages import Moving
 from studies.store import CellFolder, State
@@ -82,6 +83,20 @@ def test_row_tells_counts_times_and_provenance(done, cells):
     assert row["manifest"] == benchmarks.load("digits").manifest
     assert json.loads(row["library_versions"]).keys() >= {"torch", "numpy", "python"}
     assert row["device"].startswith("cpu")
+    engine = json.loads(row["engine"])
+    assert engine.pop("device") == "cpu"
+    assert Engine.of(engine) == Engine()
+
+
+def test_row_tells_the_engine_and_the_cell_is_the_same(cells, tmp_path, run_cell):
+    """Cut batches and recomputed blocks are told, and no part of the identity."""
+    short = cells["full"].model_copy(update={"training": cells["full"].training.model_copy(update={"steps": 2})})
+    engine = Engine(micro_batch=4, recomputes=True)
+    folder = CellFolder(tmp_path / short.identity)
+    run_cell(folder, short, engine=engine)
+    row = read(folder.path).cells.iloc[0]
+    assert Engine.of(json.loads(row["engine"])) == engine
+    assert row["cell"] == short.identity
 
 
 def test_members_are_kept_and_measured(cells, tmp_path, run_cell):

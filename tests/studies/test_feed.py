@@ -1,5 +1,6 @@
 """Batches from memory and from files, by however many readers: always those that seed and step name."""
 
+import copy
 import threading
 import time
 
@@ -12,12 +13,18 @@ from studies.ahead import ahead
 from studies.benchmarks.boxes import crop_boxes
 from studies.benchmarks.draws import Draws
 from studies.benchmarks.images import FileImages, View
+from studies.engine import Engine
 from studies.evaluate import logits
-from studies.feed import Feed
+from studies.feed import Feed, augmented
+from studies.methods import attach
 from studies.order import batch_indices
 from studies.reading import Reading
+from studies.recipe import Additions
 from studies.recipe.crop import random_crop
+from studies.settings import CellSettings
 from studies.settings.recipe import Recipe
+from studies.settings.training import Schedule
+from studies.train import train
 from studies.viewed import ResizedImages
 
 CROP = Recipe(augmentation="crop", crop_scale=0.3)
@@ -168,3 +175,29 @@ def test_error_comes_where_its_result_is_due_and_leaves_no_thread():
     for wrong in ({"depth": 0}, {"threads": 0}):
         with pytest.raises(ValueError, match="depth and threads must be at least 1"):
             next(ahead(begin(make), [0], **wrong))
+
+
+def test_augmenting_on_the_host_gives_the_same_run(fresh, examples):
+    """Bit for bit on a CPU, also from the middle on; the reader of batches is closed with the run."""
+    recipe = Recipe(augmentation="randaugment", flip=0.5, mixup_alpha=0.4, cutmix_alpha=1.0)
+    schedule = Schedule(steps=4, batch_size=8, recipe=recipe)
+    weights = []
+    for place in ("device", "host"):
+        model = copy.deepcopy(fresh)
+        cell = CellSettings(
+            benchmark="digits", manifest="00", backbone="digits-vit-tiny", pretrain_seed=0, method="full", seed=3,
+            learning_rate=1e-2, training=schedule,
+        )  # fmt: skip
+        engine = Engine(augments_on=place, micro_batch=3)
+        train(model, attach(model, cell), examples, examples, schedule, 1e-2, 3, classes=10, engine=engine)
+        weights.append(model.state_dict())
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+    feed = Feed(examples.images, examples.labels, 3, 8, recipe=recipe)
+    additions = Additions(recipe, np.bincount(examples.labels, minlength=10), 3)
+    whole = [additions.batch(*batch, step) for step, batch in enumerate(feed.batches(0, 4))]
+    assert same(augmented(feed.batches(2, 4), additions, 2), whole[2:])
+    threads = threading.active_count()
+    early = augmented(feed.batches(0, 4), additions, 0)
+    next(early)
+    early.close()
+    assert threading.active_count() == threads
