@@ -152,3 +152,35 @@ def core(frame: pd.DataFrame) -> pd.DataFrame:
             # A null lever has no effect there, so it does not set a cell apart from the main design.
             kept = kept[is_mode | kept[lever].isna()]
     return kept
+
+
+def grid(frame: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the main design whose main levers are fully crossed: every combination of the levels that are left.
+
+    A study may follow a lever at more levels around a middle than its grid has. There only one setting of the other
+    levers stands, so such a level cannot say what the lever does elsewhere, and interactions cannot be estimated with
+    it. The level of which the fewest combinations are there goes first, until none is missing. Where that would leave
+    a moved lever a single level (a study along one lever at a time), all of :func:`core` is returned.
+
+    Example:
+        >>> points = [("ema", 1.0, 0.5), ("ema", 1.0, 0.9), ("ema", 9.0, 0.5), ("ema", 9.0, 0.9), ("ema", 1.0, 0.7)]
+        >>> sorted(set(grid(pd.DataFrame(points, columns=list(MAIN_LEVERS)))["sparsity"]))
+        [0.5, 0.9]
+    """
+    whole = core(frame)
+    moved = [lever for lever in MAIN_LEVERS if lever in whole and whole[lever].dropna().nunique() > 1]
+    kept = whole.dropna(subset=moved)
+    while moved and len(kept):
+        points = kept[moved].drop_duplicates()
+        sizes = {lever: points[lever].nunique() for lever in moved}
+        if len(points) == np.prod(list(sizes.values())):
+            break
+        shares = [
+            (float((points[lever] == level).sum()) * sizes[lever], position, str(level), level)
+            for position, lever in enumerate(moved)
+            for level in points[lever].unique()
+        ]
+        _, position, _, level = min(shares, key=lambda share: share[:3])
+        kept = kept[kept[moved[position]] != level]
+    is_crossed = len(kept) > 0 and all(kept[lever].nunique() > 1 for lever in moved)
+    return kept if is_crossed else whole

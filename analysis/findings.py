@@ -1,48 +1,29 @@
 """What a study found, in plain sentences, each with the test that it rests on."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from analysis import theme
 from analysis.comparisons import compare
 from analysis.correlation import rank_correlation
 from analysis.equivalence import equivalence
-from analysis.families import holm
 from analysis.figures.diversity_vs_ood_gain import table as diversity_table
 from analysis.figures.figure import NothingToDraw
 from analysis.figures.words import counted, listed, percent, with_interval
-from analysis.levers import lever_effects
+from analysis.finding import SIGNIFICANCE, Finding, p_text
+from analysis.lever_findings import lever_findings
 from analysis.outcomes import outcomes
 from analysis.pairing import repeated, rows_of
+from analysis.question_findings import ensemble_findings, granularity_findings
 from analysis.records import Records
 from analysis.selection import select
 from analysis.tables import implicit_ensembles, summary
 
 MARGIN = 0.01
-SIGNIFICANCE = 0.05
-_SCORES = {"id_score": "ID", "ood_score": "OOD", "diversity_score": "the members' disagreement"}
+_SCORES = {"id_score": "ID", "ood_score": "OOD"}
 
 _GAINS = {"ensemble_gain_score": "the gain of averaging them", "gain_over_full_score": "OOD against full fine-tuning"}
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One sentence or two, and what they rest on.
-
-    Args:
-        topic: What it is about, in a word or two.
-        text: The finding, with its numbers; percent and points.
-        test: How it was tested, with unit, correction and what it does not cover.
-        is_significant: Whether the test named there rejects; None where nothing is tested.
-    """
-
-    topic: str
-    text: str
-    test: str
-    is_significant: bool | None = None
 
 
 def findings(records: Records) -> list[Finding]:
@@ -65,9 +46,10 @@ def findings(records: Records) -> list[Finding]:
         *_tradeoff(records),
         *_against_full(records),
         *_no_loss(records),
-        *_levers(records),
+        *lever_findings(records),
         *_diversity(records),
-        *_members(records),
+        *granularity_findings(records),
+        *(ensemble_findings(records) or _members(records)),
         *_lost(records),
     ]
 
@@ -102,7 +84,7 @@ def _against_full(records: Records) -> list[Finding]:
         for row in rows.to_dict("records"):
             ends = with_interval(row, "difference", "difference_low", "difference_high", signed=True)
             p = row["holm_p_value"]
-            parts.append(f"{ends} points {_SCORES[row['score']]} ({_p(p)} after Holm)")
+            parts.append(f"{ends} points {_SCORES[row['score']]} ({p_text(p)} after Holm)")
             is_any |= bool(row["is_significant"])
         name = theme.look(str(method)).label
         verdict = "differs from" if is_any else "cannot be told from"
@@ -140,42 +122,9 @@ def _no_loss(records: Records) -> list[Finding]:
         "No loss of ID",
         f"GMixout {verdict}: {percent(tested.interval.estimate, signed=True)} {ends}.",
         f"Two one-sided paired t-tests over {counted(tested.pairs, 'seed')} against a margin of one point, "
-        f"{_p(tested.p_above)} against a loss, {_p(tested.p_below)} against a gain; 90 % interval.",
+        f"{p_text(tested.p_above)} against a loss, {p_text(tested.p_below)} against a gain; 90 % interval.",
         tested.is_noninferior,
     )]  # fmt: skip
-
-
-def _levers(records: Records) -> list[Finding]:
-    effects = lever_effects(records)
-    effects = effects[effects["response"].isin(_SCORES)].reset_index(drop=True)
-    if effects.empty:
-        return []
-    # One test a lever and response: the contrasts of one lever share it.
-    tests = effects.drop_duplicates(["lever", "response"])
-    corrected = dict(zip(zip(tests["lever"], tests["response"]), holm(tests["p_value"].to_numpy(dtype=float))))
-    found = []
-    for lever, rows in effects.groupby("lever", sort=False):
-        parts = []
-        for (first, second), group in rows.groupby(["from_level", "to_level"], sort=False):
-            moved = [
-                f"{_SCORES[row['response']]} {with_interval(row, 'effect', 'low', 'high', signed=True)}"
-                for row in group.to_dict("records")
-                if not pd.isna(row["effect"])
-            ]
-            parts.append(f"{first} → {second}: {', '.join(moved)}")
-        p_values = {response: corrected.get((lever, response), float("nan")) for response in _SCORES}
-        is_any = any(p <= SIGNIFICANCE for p in p_values.values())
-        said = listed(f"{name} {_p(p_values[response])}" for response, name in _SCORES.items()
-                      if not np.isnan(p_values[response]))  # fmt: skip
-        found.append(Finding(
-            theme.lever_label(str(lever)).capitalize(),
-            f"Moved alone, in points: {'; '.join(parts)}.",
-            "Paired by run, rate and all other settings; 95 % bootstrap over runs and settings, images held fixed. "
-            + (f"F-test of the lever in the analysis of variance, Holm over {counted(len(tests), 'test')}: {said}."
-               if said else "No analysis of variance: too few cells."),
-            is_any if said else None,
-        ))  # fmt: skip
-    return found
 
 
 def _diversity(records: Records) -> list[Finding]:
@@ -234,9 +183,3 @@ def _lost(records: Records) -> list[Finding]:
 
 def _correlation(found: Any) -> str:
     return f"{found.estimate:+.2f} [{found.low:+.2f}, {found.high:+.2f}]".replace("-", "−")
-
-
-def _p(value: float) -> str:
-    if np.isnan(value):
-        return "no test"
-    return "p < .001" if value < 0.001 else f"p = {value:.3f}".replace("0.", ".")

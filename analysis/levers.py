@@ -10,9 +10,11 @@ import pandas as pd
 from analysis.anova import anova
 from analysis.comparisons import paired_p_value
 from analysis.design import (
+    MAIN_LEVERS,
     PLACE,
     comparable,
     core,
+    grid,
     level_label,
     ordered_levels,
     other_levers,
@@ -21,11 +23,13 @@ from analysis.design import (
 )
 from analysis.effects import contrast
 from analysis.families import with_family
-from analysis.outcomes import outcomes, places
+from analysis.outcomes import outcomes, places, with_split_means
+from analysis.power import minimum_detectable_effect
+from analysis.probabilities import Floats
 from analysis.records import Records, remembered
 from analysis.selection import candidates, select
 
-RESPONSES = ("id_score", "ood_score", "corruption_score", "diversity_score")
+RESPONSES = ("id_score", "ood_score", "corruption_score", "diversity_score", "ood_calibration_error")
 LEVER_STUDY = ("zero_shot", "linear_probe", "full", "random_mask", "mixout", "gmixout")
 
 
@@ -66,6 +70,12 @@ def lever_cells(records: Records, rates: str = "chosen") -> pd.DataFrame:
     return with_shared_runs(results[results["weights"].eq("reported")])
 
 
+@remembered
+def measured_levers(records: Records) -> pd.DataFrame:
+    """The cells of :func:`lever_cells` at shared learning rates, with their calibration errors."""
+    return with_split_means(lever_cells(records, rates="common"), records, "calibration_error")
+
+
 def compared_levers(cells: pd.DataFrame) -> list[str]:
     """The levers, the learning rate among them, that moved while all others stood still at least once."""
     moved = [*varying_levers(cells), *(["learning_rate"] if cells["learning_rate"].nunique() > 1 else [])]
@@ -79,30 +89,31 @@ def _has_pairs(cells: pd.DataFrame, lever: str) -> bool:
 
 @remembered
 def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: int = 2000) -> pd.DataFrame:
-    """What each lever does to ID, OOD, corruption and diversity, with intervals, and which exclude zero.
+    """What each lever does to ID, OOD, corruption, diversity and OOD calibration, with intervals and tests.
 
     A numeric lever is contrasted from its lowest to its highest level; a categorical one from its first level (the
     pretrained anchor) to each other. Pairs agree in run, learning rate and all other levers; the rate itself counts as
-    a lever. ``low``/``high`` is the bootstrap over
-    runs and other settings, the test images held fixed; ``seeds_low``/``seeds_high`` Student's t over runs. The columns
-    of the analysis of variance belong to the lever as a whole, in the main design. Intervals and that analysis are not
-    corrected for the number of comparisons; ``holm_p_value`` is: of the paired t-test over runs (``seeds_p_value``), in
-    the family of all contrasts and responses of one benchmark and backbone.
+    a lever. Main levers are compared within the fully crossed part of the main design (:func:`analysis.design.grid`).
+    ``low``/``high`` is the bootstrap over runs and other settings, the test images held fixed;
+    ``seeds_low``/``seeds_high`` Student's t over runs. The columns of the analysis of variance belong to the lever as a
+    whole. Intervals and that analysis are not corrected for the number of comparisons; ``holm_p_value`` is: of the
+    paired t-test over runs (``seeds_p_value``), in the family of all contrasts and responses of one benchmark and
+    backbone. ``detectable`` is the least true effect that this test, uncorrected, finds with a chance of 80 %.
 
     Returns:
         Columns ``benchmark``, ``backbone``, ``lever``, ``from_level``, ``to_level``, ``response``, ``effect`` (a
         fraction), ``low``, ``high``, ``excludes_zero``, ``seeds_low``, ``seeds_high``, ``seeds_exclude_zero``,
-        ``seeds_p_value``, ``pairs``, ``runs``, ``f``, ``p_value``, ``partial_eta_squared``, ``partial_omega_squared``,
-        ``holm_p_value``, ``is_significant``.
+        ``seeds_p_value``, ``detectable``, ``pairs``, ``runs``, ``f``, ``p_value``, ``partial_eta_squared``,
+        ``partial_omega_squared``, ``holm_p_value``, ``is_significant``.
     """
     rows = []
     for here in places(records):
-        cells = lever_cells(here, rates="common")
+        cells = measured_levers(here)
         variance = lever_variance(here)
         for lever in compared_levers(cells):
-            rows_here = comparable(cells, lever)
+            rows_here = comparable(grid(cells) if lever in MAIN_LEVERS else cells, lever)
             others = other_levers(rows_here, lever)
-            for first, second in _contrasts(lever, rows_here):
+            for first, second in contrasts(lever, rows_here):
                 for response in RESPONSES:
                     rng = np.random.default_rng(seed)
                     found = contrast(rows_here, response, lever, (first, second), others, rng, level=level, draws=draws)
@@ -114,12 +125,13 @@ def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: i
                     row |= {"excludes_zero": found.interval.excludes_zero, "seeds_low": found.over_seeds.low}
                     row |= {"seeds_high": found.over_seeds.high, "seeds_exclude_zero": found.over_seeds.excludes_zero}
                     row |= {"seeds_p_value": paired_p_value(found.gaps), "pairs": found.pairs, "runs": found.runs}
+                    row |= {"detectable": _detectable(found.gaps)}
                     for name in ("f", "p_value", "partial_eta_squared", "partial_omega_squared"):
                         row[name] = float(part[name].iloc[0]) if len(part) else float("nan")
                     rows.append(row)
     columns = [*PLACE, "lever", "from_level", "to_level", "response", "effect", "low", "high", "excludes_zero",
-               "seeds_low", "seeds_high", "seeds_exclude_zero", "seeds_p_value", "pairs", "runs", "f", "p_value",
-               "partial_eta_squared", "partial_omega_squared"]  # fmt: skip
+               "seeds_low", "seeds_high", "seeds_exclude_zero", "seeds_p_value", "detectable", "pairs", "runs", "f",
+               "p_value", "partial_eta_squared", "partial_omega_squared"]  # fmt: skip
     frame = pd.DataFrame(rows, columns=columns).astype({"seeds_p_value": "float64"})
     corrected = with_family(frame, PLACE, p_value="seeds_p_value")
     return corrected[[*columns, "holm_p_value", "is_significant"]]
@@ -128,17 +140,23 @@ def lever_effects(records: Records, seed: int = 0, level: float = 0.95, draws: i
 def lever_variance(records: Records, interactions: int = 2) -> pd.DataFrame:
     """Type II analysis of variance of each response on the levers, interactions included, one row a term.
 
-    Only the main design counts, and of it only periods at which the anchors differ (an endless mask is one run for all
-    moving anchors). A response that cannot be analysed (too few cells, or a lever that does not move) has no rows.
+    Only the fully crossed part of the main design counts, and of it only periods at which the anchors differ (an
+    endless mask is one run for all moving anchors). Where combinations of levels lack rows, as in a study along one
+    lever at a time, interactions are left out. A response that cannot be analysed (too few cells, or a lever that does
+    not move) has no rows.
     """
     frames = []
     for here in places(records):
-        cells = comparable(lever_cells(here, rates="common"), "anchor")
+        cells = comparable(grid(measured_levers(here)), "anchor")
         cells = cells[~cells["is_shared"]]
         for response in RESPONSES:
-            try:
-                table = anova(cells, response, compared_levers(cells), interactions=interactions)
-            except ValueError:
+            for order in dict.fromkeys((interactions, 1)):
+                try:
+                    table = anova(cells, response, compared_levers(cells), interactions=order)
+                except ValueError:
+                    continue
+                break
+            else:
                 continue
             names = {name: here.cells[name].iloc[0] for name in PLACE}
             frames.append(table.assign(**names, response=response))
@@ -147,8 +165,15 @@ def lever_variance(records: Records, interactions: int = 2) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[columns] if frames else pd.DataFrame(columns=columns)
 
 
-def _contrasts(lever: str, cells: pd.DataFrame) -> list[tuple[object, object]]:
+def contrasts(lever: str, cells: pd.DataFrame) -> list[tuple[object, object]]:
+    """Which levels are compared: the lowest number with the highest, or the first category with each other."""
     levels = ordered_levels(lever, cells[lever])
     if all(isinstance(level, int | float | np.number) and not isinstance(level, bool) for level in levels):
         return [(levels[0], levels[-1])]
     return [(levels[0], level) for level in levels[1:]]
+
+
+def _detectable(gaps: Floats) -> float:
+    spread = float(np.std(gaps, ddof=1)) if len(gaps) > 1 else float("nan")
+    # Without any spread there is no test.
+    return minimum_detectable_effect(spread, len(gaps)) if spread > 0.0 else float("nan")

@@ -43,6 +43,7 @@ def mixed_model(
     varying: Sequence[str] | None = None,
     level: float = 0.95,
     has_intervals: bool = True,
+    interactions: Sequence[tuple[str, str]] = (),
 ) -> Mixed:
     r"""Levers' effects on a response, with benchmarks, runs within benchmarks, and effects' differences as random.
 
@@ -50,9 +51,12 @@ def mixed_model(
               \sum_l d_{l,\mathrm{group},\mathrm{level}} + e
 
     with independent normal offsets of one variance a component, estimated by restricted maximum likelihood
-    (:mod:`analysis.variances`), and :math:`\beta` by generalised least squares at these. Main effects alone. Intervals
+    (:mod:`analysis.variances`), and :math:`\beta` by generalised least squares at these. Intervals
     and p-values are of Student's t with the degrees of freedom of the classical test: for a lever that may vary,
-    (levels - 1)(groups - 1); for another, those of the error. In a balanced design all of it equals the analysis of
+    (levels - 1)(groups - 1), for an interaction (levels - 1)(other's levels - 1)(groups - 1); for others, those of the
+    error. An interaction is coded about the levers' equal-weight means, so an effect stays the mean over the other
+    levers' levels, and an interaction is a difference of differences: how much an effect changes from the other lever's
+    first level to another. In a balanced design all of it equals the analysis of
     variance unless a variance is estimated as 0; with two levels it is then the paired t-test over benchmarks.
 
     Args:
@@ -66,6 +70,8 @@ def mixed_model(
         varying: Levers whose effect may differ between groups; by default all that have two levels within a group.
         level: Nominal coverage of the intervals.
         has_intervals: Whether variances get intervals, which take most of the time.
+        interactions: Pairs of ``levers``; those with a lever of a single level are left out. One whose difference may
+            vary between groups is named ``first:second`` in ``varying``; by default all do.
 
     Returns:
         Effects and variances. ``share`` is a component's part of the sum of all variances (the intraclass correlation,
@@ -88,32 +94,36 @@ def mixed_model(
         raise ValueError(f"a random {group} needs at least two of them, got {groups}; take an analysis of variance")
     levels = {lever: ordered_levels(lever, data[lever]) for lever in levers}
     levels = {lever: found for lever, found in levels.items() if len(found) > 1}
-    can_vary = [lever for lever in levels if (data.groupby(group)[lever].nunique() > 1).any()]
+    pairs = [pair for pair in interactions if set(pair) <= set(levels)]
+    terms: dict[str, tuple[str, ...]] = {lever: (lever,) for lever in levels}
+    terms |= {":".join(pair): pair for pair in pairs}
+    can_vary = [name for name, parts in terms.items() if _moves_within(data, group, parts)]
     free = can_vary if varying is None else list(varying)
-    if not levels or (unknown := [lever for lever in free if lever not in can_vary]):
+    if not levels or (unknown := [name for name in free if name not in can_vary]):
         raise ValueError(
             f"a mixed model needs a lever with two levels, and within a {group} for one whose effect may vary; got "
             f"{', '.join(levels) or 'none'}" + (f" and varying {', '.join(unknown)}" if levels else "")
         )
-    fixed = {(lever, to): _is(data[lever], to) for lever, found in levels.items() for to in found[1:]}
+    fixed = {(name, to): column for name, parts in terms.items() for to, column in _columns(data, levels, parts)}
     columns = np.stack([np.ones(len(data)), *fixed.values()], axis=1)
-    offsets = _offsets(data, group, run, free)
+    offsets = _offsets(data, group, run, {name: terms[name] for name in free})
     values = data[response].to_numpy(dtype=np.float64)
     likelihood = restricted(values, columns, offsets)
     error_degrees = _error_degrees(columns, offsets)
-    if error_degrees < 1 and any(lever not in free for lever in levels):
+    if error_degrees < 1 and any(name not in free for name in terms):
         raise ValueError(f"a mixed model needs more rows than effects and offsets, got {len(data)}; run more seeds")
     variances, _ = likelihood.top
     estimates, errors = _least_squares(values, columns, offsets, variances)
     rows = []
-    for position, (lever, to) in enumerate(fixed, start=1):
-        degrees = (len(levels[lever]) - 1) * (groups - 1) if lever in free else error_degrees
+    for position, (name, to) in enumerate(fixed, start=1):
+        among = int(np.prod([len(levels[lever]) - 1 for lever in terms[name]]))
+        degrees = among * (groups - 1) if name in free else error_degrees
         effect, error = float(estimates[position]), float(errors[position])
         half = float(stats.t.ppf(0.5 + level / 2, degrees)) * error
         p_value = float(2.0 * stats.t.sf(abs(effect) / error, degrees)) if error > 0 else float("nan")
         rows.append({
-            "lever": lever, "from_level": level_label(levels[lever][0]), "to_level": level_label(to),
-            "effect": effect, "standard_error": error, "degrees": float(degrees), "low": effect - half,
+            "lever": name, "from_level": ":".join(level_label(levels[lever][0]) for lever in terms[name]),
+            "to_level": to, "effect": effect, "standard_error": error, "degrees": float(degrees), "low": effect - half,
             "high": effect + half, "p_value": p_value, "groups": groups,
         })  # fmt: skip
     components = []
@@ -127,16 +137,34 @@ def mixed_model(
     return Mixed(pd.DataFrame(rows, columns=EFFECT_COLUMNS), pd.DataFrame(components, columns=VARIANCE_COLUMNS))
 
 
-def _offsets(data: pd.DataFrame, group: str, run: str, varying: Sequence[str]) -> dict[str, Floats]:
+def _moves_within(data: pd.DataFrame, group: str, parts: Sequence[str]) -> bool:
+    return bool(np.all([(data.groupby(group)[lever].nunique() > 1).any() for lever in parts]))
+
+
+def _columns(data: pd.DataFrame, levels: Mapping[str, list[object]], parts: Sequence[str]) -> list[tuple[str, Floats]]:
+    """A term's columns by the label of the levels that they tell from the first: of a lever, or of two."""
+    first = parts[0]
+    if len(parts) == 1:
+        return [(level_label(to), _is(data[first], to)) for to in levels[first][1:]]
+    second = parts[1]
+    centred = {lever: [_is(data[lever], to) - 1.0 / len(levels[lever]) for to in levels[lever][1:]] for lever in parts}
+    return [
+        (f"{level_label(to)}:{level_label(other)}", one * two)
+        for to, one in zip(levels[first][1:], centred[first])
+        for other, two in zip(levels[second][1:], centred[second])
+    ]
+
+
+def _offsets(data: pd.DataFrame, group: str, run: str, varying: Mapping[str, Sequence[str]]) -> dict[str, Floats]:
     found = {group: _units([data[group]])}
     runs = _units([data[group], data[run]]) if run in data else None
     # As many runs as rows, or as groups, are these themselves under another name.
     if runs is not None and found[group].shape[1] < runs.shape[1] < len(data):
         found[run] = runs
-    for lever in varying:
-        units = _units([data[group], data[lever].map(level_label)])
+    for name, parts in varying.items():
+        units = _units([data[group], *(data[lever].map(level_label) for lever in parts)])
         if units.shape[1] < len(data):
-            found[f"{group}:{lever}"] = units
+            found[f"{group}:{name}"] = units
     return found
 
 

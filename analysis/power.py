@@ -77,6 +77,28 @@ def minimum_detectable_effect(deviation: float, pairs: int, chance: float = 0.8,
     return float(found)
 
 
+def detectable_within(low: float, high: float, pairs: int, level: float = 0.95) -> float:
+    """:func:`minimum_detectable_effect` at the deviation that a Student's t interval of paired differences tells.
+
+    Args:
+        low: Lower end.
+        high: Upper end.
+        pairs: Number of pairs behind the interval.
+        level: Coverage of the interval.
+
+    Returns:
+        A fraction above 0; NaN where there is no interval or it has no width.
+
+    Example:
+        >>> round(detectable_within(-0.0124, 0.0124, pairs=5), 4)
+        0.0168
+    """
+    if pairs < 2 or np.isnan([low, high]).any() or not high > low:
+        return float("nan")
+    deviation = (high - low) / 2.0 / float(stats.t.ppf(0.5 + level / 2, pairs - 1)) * np.sqrt(pairs)
+    return minimum_detectable_effect(float(deviation), pairs)
+
+
 def pairs_needed(effect: float, deviation: float, chance: float = 0.8, significance: float = 0.05) -> int:
     """The fewest pairs with which the paired t-test finds a true mean difference with this chance.
 

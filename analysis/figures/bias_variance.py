@@ -6,7 +6,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Patch
 
 from analysis import theme
-from analysis.design import MAIN_LEVERS, comparable, core, level_label, ordered_levels
+from analysis.design import MAIN_LEVERS, comparable, grid, level_label, ordered_levels, other_levers
 from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted
 from analysis.intervals import t_interval
@@ -29,10 +29,11 @@ def table(records: Records) -> pd.DataFrame:
 
     The Brier error of the ensemble of a run's M members is bias + variance / M + covariance (M - 1) / M
     (:func:`analysis.decomposition.decompose`, over runs); ``locality`` is what averaging the members' weights costs
-    beyond that, where it was measured. Student's t over settings at 95 %: settings of a level differ in the other
-    levers, so intervals are wide.
+    beyond that, where it was measured. Only settings of the other levers that were run at every level count, so that
+    levels differ in nothing else; if there are none, all do. Student's t over settings at 95 %: settings of a level
+    differ in the other levers, so intervals are wide.
     """
-    cells = core(lever_cells(records, rates="common"))
+    cells = grid(lever_cells(records, rates="common"))
     known = _parts(records)
     needs(len(known) > 0, "bias and variance of members over runs",
           "run a study of two seeds or more that keeps members, and close it with gmixout study run")  # fmt: skip
@@ -41,7 +42,7 @@ def table(records: Records) -> pd.DataFrame:
     needs(bool(levers), "GMixout cells that differ in a lever", "run a study that sweeps levers")
     rows = []
     for lever in levers:
-        here = comparable(cells, lever)
+        here = _complete(comparable(cells, lever), lever)
         for position, level in enumerate(ordered_levels(lever, here[lever])):
             ours = here[(here[lever] == level).fillna(False).to_numpy(dtype=bool)]
             # All runs of a group have its numbers, so one of them speaks for it.
@@ -109,6 +110,16 @@ def caption(frame: pd.DataFrame) -> str:
         f"other levers, up to {counted(int(frame['settings'].max()), 'setting')} a level. OOD, {'; '.join(spoken)}. "
         "Bias contains the noise of the labels."
     ).replace(" -", " −")
+
+
+def _complete(cells: pd.DataFrame, lever: str) -> pd.DataFrame:
+    """The settings of the other levers at which every level of this one is there; all rows if there is no such."""
+    others = other_levers(cells, lever)
+    names = pd.Series([" ".join(level_label(value) for value in key) for key in zip(*(cells[name] for name in others))]
+                      if others else [""] * len(cells), index=cells.index)  # fmt: skip
+    levels = cells.groupby(names)[lever].nunique()
+    is_complete = names.map(levels.eq(cells[lever].dropna().nunique())).to_numpy(dtype=bool)
+    return cells[is_complete] if is_complete.any() else cells
 
 
 def _parts(records: Records) -> pd.DataFrame:

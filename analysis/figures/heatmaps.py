@@ -7,7 +7,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.patches import Rectangle
 
 from analysis import theme
-from analysis.design import MAIN_LEVERS, core, level_label, ordered_levels, with_shared_runs
+from analysis.design import MAIN_LEVERS, core, grid, level_label, ordered_levels, with_shared_runs
 from analysis.figures.figure import Figure, needs
 from analysis.figures.maps import draw_map
 from analysis.figures.words import counted, listed, percent, span
@@ -24,13 +24,15 @@ COLUMNS = ["anchor", "resample_every", "sparsity", *RESPONSES, "seeds", "diverge
 def table(records: Records) -> pd.DataFrame:
     """One row a (anchor, period, sparsity) of the main design, means over runs and shared learning rates.
 
+    Levels at which only a few settings of the other levers were run are left out (:func:`analysis.design.grid`).
+
     A run that several anchors share (an endless mask) appears under each. Settings whose every seed diverged or failed
     are kept with NaN scores, so that a hole in the map is explained.
     """
     tried = candidates(records)
     tried = core(tried[tried["method"].eq("gmixout")]).dropna(subset=list(MAIN_LEVERS))
     needs(tried["setting"].nunique() > 1, "GMixout cells at several settings", "run a study that sweeps levers")
-    tried = with_shared_runs(tried.drop_duplicates("setting"))
+    tried = grid(with_shared_runs(tried.drop_duplicates("setting")))
     cells = lever_cells(records, rates="common").query("not is_shared")
     groups = with_split_means(cells, records, "calibration_error").groupby("setting")
     averaged = {str(setting): tuple(sorted(group["cell"])) for setting, group in groups}
@@ -49,11 +51,11 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
     sparsities = ordered_levels("sparsity", frame["sparsity"])
     responses = [name for name in RESPONSES if frame[name].notna().any()] or ["id_score"]
     figure.set_size_inches(max(theme.WIDTH_INCHES, 2.4 * len(anchors)), 2.05 * len(responses))
-    grid = figure.subplots(len(responses), len(anchors), squeeze=False, sharex=True, sharey=True)
+    maps = figure.subplots(len(responses), len(anchors), squeeze=False, sharex=True, sharey=True)
     for row, response in enumerate(responses):
         low, high = frame[response].min(), frame[response].max()
         for column, anchor in enumerate(anchors):
-            axes = grid[row, column]
+            axes = maps[row, column]
             ours = frame[frame["anchor"].eq(str(anchor))]
             values = np.full((len(sparsities), len(periods)), np.nan)
             for cell in ours.to_dict("records"):
@@ -75,12 +77,12 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
                 axes.set_xlabel(theme.lever_label("resample_every") + note)
             if column == 0:
                 axes.set_ylabel("mask sparsity p")
-        bar = figure.colorbar(image, ax=list(grid[row]), format=theme.percent_ticks(), aspect=14, pad=0.01)
+        bar = figure.colorbar(image, ax=list(maps[row]), format=theme.percent_ticks(), aspect=14, pad=0.01)
         bar.set_label(theme.score_label(response))
         bar.outline.set_visible(False)  # type: ignore[operator]
     figure.suptitle("Period and sparsity, mean over seeds and rates (%); framed: chosen on ID validation",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
-    return list(grid.ravel())
+    return list(maps.ravel())
 
 
 def caption(frame: pd.DataFrame) -> str:

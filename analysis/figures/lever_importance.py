@@ -7,7 +7,7 @@ from matplotlib.lines import Line2D
 
 from analysis import theme
 from analysis.anova import anova
-from analysis.design import MAIN_LEVERS, comparable
+from analysis.design import MAIN_LEVERS, comparable, grid
 from analysis.families import holm
 from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted
@@ -27,7 +27,7 @@ def table(records: Records) -> pd.DataFrame:
     Runs are blocks; only periods at which the anchors differ count (:func:`analysis.levers.lever_variance`). Intervals
     are Steiger's at 95 %, uncorrected. Holm's family is all terms of all responses.
     """
-    cells = comparable(lever_cells(records, rates="common"), "anchor")
+    cells = comparable(grid(lever_cells(records, rates="common")), "anchor")
     cells = with_split_means(cells[~cells["is_shared"]], records, "calibration_error")
     levers = compared_levers(cells)
     needs(

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from analysis import theme
-from analysis.design import MAIN_LEVERS, comparable, core, level_label, ordered_levels
+from analysis.design import MAIN_LEVERS, comparable, grid, level_label, ordered_levels
 from analysis.figures.figure import Figure, needs
 from analysis.figures.maps import draw_map
 from analysis.figures.words import counted, listed, span
@@ -26,7 +26,7 @@ def table(records: Records) -> pd.DataFrame:
     An endless mask is one run for all moving anchors: it has a row under the period, and none where anchors are
     compared across another lever. The design is balanced but for lost runs; a mean is over the runs that there are.
     """
-    cells = core(lever_cells(records, rates="common"))
+    cells = grid(lever_cells(records, rates="common"))
     cells = with_split_means(cells, records, "calibration_error")
     moved = [lever for lever in MAIN_LEVERS if cells[lever].dropna().nunique() > 1]
     needs(len(moved) > 1, "GMixout cells that differ in two of the main levers", "run a study that sweeps levers")

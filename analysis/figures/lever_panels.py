@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
 
 from analysis import theme
-from analysis.design import comparable, level_label, ordered_levels, other_levers
+from analysis.design import MAIN_LEVERS, comparable, grid, level_label, ordered_levels, other_levers
 from analysis.effects import level_means
 from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted, percent
@@ -22,7 +22,8 @@ def table(records: Records) -> pd.DataFrame:
     """Level means with intervals, the settings behind them, and the reference lines.
 
     Returns:
-        ``kind`` is ``level`` (mean over settings of the other levers and seeds; interval for comparing levels),
+        ``kind`` is ``level`` (mean over settings of the other levers and seeds; interval for comparing levels; only
+        levels of the fully crossed part of the design, :func:`analysis.design.grid`, have one),
         ``setting`` (one GMixout setting, mean over seeds) or ``reference`` (zero-shot and full fine-tuning); columns
         ``kind``, ``lever``, ``level``, ``position``, ``response``, ``method``, ``estimate``, ``low``, ``high``,
         ``cells``.
@@ -35,15 +36,20 @@ def table(records: Records) -> pd.DataFrame:
         rows_here = comparable(cells, lever)
         others = other_levers(rows_here, lever)
         levels = ordered_levels(lever, rows_here[lever])
+        crossed = comparable(grid(cells), lever) if lever in MAIN_LEVERS else rows_here
+        with_mean = ordered_levels(lever, crossed[lever])
         for response in RESPONSES:
-            means = level_means(rows_here, response, lever, levels, others, np.random.default_rng(0))
-            for position, (level, mean) in enumerate(zip(levels, means)):
+            found = level_means(crossed, response, lever, with_mean, others, np.random.default_rng(0))
+            means = dict(zip(with_mean, found))
+            for position, level in enumerate(levels):
                 is_here = (rows_here[lever] == level).fillna(False).to_numpy(dtype=bool)
                 here = rows_here[is_here].dropna(subset=[response])
                 place = {"lever": lever, "level": level_label(level), "position": position, "response": response,
                          "method": "gmixout"}  # fmt: skip
-                rows.append({"kind": "level", **place, "estimate": mean.estimate, "low": mean.low, "high": mean.high,
-                             "cells": tuple(sorted(set(here["cell"])))})  # fmt: skip
+                if level in means:
+                    mean, behind = means[level], here["cell"][here["cell"].isin(crossed["cell"])]
+                    rows.append({"kind": "level", **place, "estimate": mean.estimate, "low": mean.low,
+                                 "high": mean.high, "cells": tuple(sorted(set(behind)))})  # fmt: skip
                 for _, group in here.groupby("setting"):
                     rows.append({"kind": "setting", **place, "estimate": float(group[response].mean()),
                                  "cells": tuple(sorted(group["cell"]))})  # fmt: skip
@@ -61,10 +67,10 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
     levers = list(frame["lever"].dropna().unique())
     responses = [name for name in RESPONSES if frame.loc[frame["response"].eq(name), "estimate"].notna().any()]
     figure.set_size_inches(max(theme.WIDTH_INCHES, 2.4 * len(levers)), 2.0 * len(responses))
-    grid = figure.subplots(len(responses), len(levers), squeeze=False, sharey="row", sharex="col")
+    panels = figure.subplots(len(responses), len(levers), squeeze=False, sharey="row", sharex="col")
     for row, response in enumerate(responses):
         for column, lever in enumerate(levers):
-            axes = grid[row, column]
+            axes = panels[row, column]
             ours = frame[frame["lever"].eq(lever) & frame["response"].eq(response)]
             _draw_panel(ours, axes)
             axes.yaxis.set_major_formatter(theme.percent_ticks())
@@ -74,15 +80,15 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             if row == len(responses) - 1:
                 axes.set_xlabel(theme.lever_label(lever))
         references = frame[frame["kind"].eq("reference") & frame["response"].eq(response)]
-        limits = grid[row, 0].get_ylim()
-        for axes in grid[row]:
+        limits = panels[row, 0].get_ylim()
+        for axes in panels[row]:
             draw_references(references.dropna(subset=["estimate"]), limits, axes)
-    names = {label: line for axes in grid.ravel() for line, label in zip(*axes.get_legend_handles_labels())}
+    names = {label: line for axes in panels.ravel() for line, label in zip(*axes.get_legend_handles_labels())}
     if names:
         figure.legend(names.values(), names.keys(), loc="outside lower left", ncols=len(names), handlelength=2.4)
     figure.suptitle("Each lever, all else equal: level means with 95 % intervals for comparing levels; dots: settings",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
-    return list(grid.ravel())
+    return list(panels.ravel())
 
 
 def caption(frame: pd.DataFrame) -> str:

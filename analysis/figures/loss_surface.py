@@ -29,6 +29,8 @@ BARRIERS = {
     "chord_barrier_error": "highest above the chord\n(nats)",
     "midpoint_barrier_error": "ends − midpoint\n(accuracy, points)",
 }
+LEAST = 0.01
+"""Nats, or a point of accuracy: a barrier that the panels' spans can show."""
 COLUMNS = ["kind", "path", "method", "shift", "alpha", "metric", "value", "low", "high", "runs", "cells"]
 
 
@@ -134,8 +136,11 @@ def _draw_barriers(frame: pd.DataFrame, paths: list[str], methods: list[str], ax
         axes.plot(row["value"], place, look.marker, ms=4, mec=look.color, mew=0.8, zorder=3,
                   mfc=look.color if row["shift"] == "id" else "white")  # fmt: skip
     # Wide intervals of few runs may leave the axes rather than press the points together.
-    margin = 0.12 * max(float(np.nanmax(reach)) - float(np.nanmin(reach)), 1e-3)
-    axes.set_xlim(float(np.nanmin(reach)) - margin, float(np.nanmax(reach)) + margin)
+    # Where there is no barrier at all, a span that would show one keeps rounding from looking like one.
+    low, high = float(np.nanmin(reach)), float(np.nanmax(reach))
+    margin = 0.12 * max(high - low, 5.0 * LEAST)
+    axes.set_xlim(low - margin, high + margin)
+    axes.locator_params(axis="x", nbins=4)
 
 
 FIGURE = Figure("Loss surface", table, draw, caption, (theme.WIDTH_INCHES, 6.6))

@@ -9,6 +9,7 @@ from rich.console import Console
 from analysis.across import across_benchmarks, printed_across
 from analysis.comparisons import compare
 from analysis.granularity import granularities, printed_granularities
+from analysis.interactions import lever_interactions, printed_interactions
 from analysis.latex import to_latex
 from analysis.levers import lever_effects
 from analysis.one_run import ensembles, printed_ensembles
@@ -42,6 +43,7 @@ TABLES: Mapping[str, tuple[Callable[[Records], pd.DataFrame], Printed]] = {
     "costs": (costs, printed_costs),
     "implicit_ensembles": (implicit_ensembles, printed_implicit_ensembles),
     "levers": (lever_effects, printed_effects),
+    "interactions": (lever_interactions, printed_interactions),
     "across_benchmarks": (across_benchmarks, printed_across),
     "granularities": (granularities, printed_granularities),
     "ensembles": (ensembles, printed_ensembles),
@@ -59,6 +61,8 @@ NOTES: Mapping[str, str] = {
     "levers": "All else equal, the learning rate included. Brackets: 95 % interval, bootstrap over runs and settings. "
     "*: it excludes zero, uncorrected. †: significant at .05 after Holm's correction over all levers and responses "
     "(paired t-test over runs).",
+    "interactions": "How much the effect of the first lever changes when the second moves, all else equal. Brackets: "
+    "95 % interval, Student's t over runs. *: significant at .05 after Holm's correction over all pairs and responses.",
     "across_benchmarks": "Mixed model, the benchmark and each effect's difference between benchmarks random. Brackets: "
     "95 % interval, Student's t over benchmarks. *: significant at .05 after Holm's correction over all effects.",
     "granularities": "Paired at equal seeds, learning rates and settings. Brackets: 95 % interval, Student's t over "

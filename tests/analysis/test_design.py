@@ -6,6 +6,7 @@ import pytest
 from analysis.design import (
     comparable,
     core,
+    grid,
     level_label,
     ordered_levels,
     other_levers,
@@ -61,6 +62,20 @@ def test_core_leaves_side_arms_out(small) -> None:
     assert varying_levers(cells) == ["anchor", "resample_every", "sparsity", "granularity"]
     assert len(core(cells)) == len(rows)
     assert len(comparable(cells, "granularity")) == len(rows) + 2
+
+
+def test_finer_levels_around_a_middle_are_no_part_of_the_grid(small) -> None:
+    rows = small.where(method="gmixout").cells.to_dict("records")
+    middle = [row for row in rows if (row["anchor"], row["resample_every"]) == ("ema", 10.0)]
+    finer = [row | {"sparsity": 0.7, "cell": f"{row['cell']}-finer"} for row in middle if row["sparsity"] == 0.9]
+    finer += [row | {"anchor": "average", "cell": f"{row['cell']}-average"} for row in middle]
+    cells = cells_frame([*rows, *finer])
+    assert set(grid(cells)["cell"]) == {row["cell"] for row in rows}
+    # Along one lever at a time there is no grid: all of it counts.
+    star = cells_frame([row for row in rows if row["anchor"] == "ema" and row["sparsity"] == 0.9]
+                       + [row for row in rows if row["anchor"] == "ema" and row["resample_every"] == 1.0
+                          and row["sparsity"] == 0.5])  # fmt: skip
+    assert len(grid(star)) == len(star)
 
 
 def test_an_endless_mask_is_listed_under_every_anchor() -> None:

@@ -89,6 +89,60 @@ def test_a_design_with_holes_agrees_with_statsmodels(varying) -> None:
         assert effects.loc[lever, "standard_error"] == pytest.approx(theirs.bse_fe[name], rel=1e-2)
 
 
+def test_an_interaction_is_a_paired_test_of_differences_of_differences_over_benchmarks() -> None:
+    truth = Truth(levels=SMALL, interaction=0.02, varying={"sparsity": 0.08, "anchor": 0.08})
+    frame = plant(5, truth, runs=2, benchmarks=6)
+    rng = np.random.default_rng(1)
+    # An interaction that differs between benchmarks, too, so that no variance is estimated as zero.
+    own = frame["benchmark"].map({name: rng.normal(0.0, 0.05) for name in frame["benchmark"].unique()})
+    frame["ood_score"] += own * frame["x_anchor"] * frame["x_sparsity"]
+    pair = ("anchor", "sparsity")
+    found = mixed_model(frame, "ood_score", list(pair), has_intervals=False, interactions=[pair])
+    means = frame.pivot_table(index="benchmark", columns=list(pair), values="ood_score")
+    change = means["ema", 0.9] - means["pretrained", 0.9] - means["ema", 0.5] + means["pretrained", 0.5]
+    theirs = stats.ttest_1samp(change, 0.0)
+    row = found.effects.set_index("lever").loc["anchor:sparsity"]
+    assert (row["from_level"], row["to_level"], row["degrees"]) == ("pretrained:0.5", "ema:0.9", 5)
+    assert row["effect"] == pytest.approx(change.mean())
+    assert row["p_value"] == pytest.approx(theirs.pvalue, rel=1e-3)
+    # The main effect stays the mean over the other lever's levels.
+    lever = (means["ema"] - means["pretrained"]).mean(axis=1)
+    assert found.effects.set_index("lever").loc["anchor", "effect"] == pytest.approx(lever.mean())
+    assert "benchmark:anchor:sparsity" in set(found.variances["component"])
+
+
+def test_interactions_of_fixed_effects_agree_with_statsmodels() -> None:
+    frame = plant(5, Truth(interaction=0.02), runs=3, benchmarks=4)
+    pair = ("anchor", "sparsity")
+    found = mixed_model(frame, "ood_score", LEVERS, varying=(), has_intervals=False, interactions=[pair])
+    plain = frame.assign(a=frame["anchor"].eq("ema") - 0.5, p=frame["sparsity"].eq(0.9) - 0.5,
+                         k=frame["resample_every"].eq(10.0) - 0.5)  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model = smf.mixedlm("ood_score ~ a * p + k", plain, groups="benchmark", vc_formula={"run": "0 + C(run)"},
+                            re_formula="1")  # fmt: skip
+        theirs = model.fit(reml=True)
+    effects = found.effects.set_index("lever")
+    for ours, name in {"anchor": "a", "sparsity": "p", "resample_every": "k", "anchor:sparsity": "a:p"}.items():
+        assert effects.loc[ours, "effect"] == pytest.approx(theirs.fe_params[name], abs=1e-6)
+        assert effects.loc[ours, "standard_error"] == pytest.approx(theirs.bse_fe[name], rel=1e-2)
+    with pytest.raises(ValueError, match="varying anchor:sparsity"):
+        mixed_model(frame, "ood_score", LEVERS, varying=["anchor:sparsity"], has_intervals=False)
+
+
+@pytest.mark.slow
+def test_intervals_cover_a_planted_interaction() -> None:
+    pair = ("anchor", "sparsity")
+
+    def interval(seed: int) -> tuple[float, float, float]:
+        frame = plant(seed, Truth(levels=SMALL, interaction=0.01), runs=3, benchmarks=4)
+        found = mixed_model(frame, "ood_score", list(pair), varying=(), has_intervals=False, interactions=[pair])
+        row = found.effects.set_index("lever").loc["anchor:sparsity"]
+        return row["low"], 4 * 0.01, row["high"]
+
+    assert_covers(interval, 0.95)
+
+
 def test_the_likelihood_and_its_slope_are_those_of_the_whole_matrices() -> None:
     rng = np.random.default_rng(0)
     fixed = np.stack([np.ones(14), rng.normal(size=14)], axis=1)
