@@ -3,8 +3,9 @@
 import pandas as pd
 
 from analysis import theme
+from analysis.design import grid
 from analysis.families import with_family
-from analysis.levers import RESPONSES, compared_levers, lever_cells
+from analysis.levers import RESPONSES, compared_levers, measured_levers
 from analysis.mixed import EFFECT_COLUMNS, mixed_model
 from analysis.outcomes import places
 from analysis.printing import interval_text
@@ -26,7 +27,7 @@ def across_benchmarks(records: Records, level: float = 0.95) -> pd.DataFrame:
     """
     frames = []
     for backbone in sorted(set(records.cells["backbone"])):
-        parts = [lever_cells(here, rates="common") for here in places(records.where(backbone=backbone))]
+        parts = [grid(measured_levers(here)) for here in places(records.where(backbone=backbone))]
         parts = [part[~part["is_shared"]] for part in parts if len(part)]
         if len(parts) < 2:
             continue
