@@ -354,6 +354,8 @@ class _Bench:
         assert cell.learning_rate is not None
         changes = {"batch_size": images, "validate_every": None, "warmup_steps": 0, "checkpoint_selection": "last"}
         changes |= {} if self._is_as_run else {"precision": self._measures_in}
+        # Losses that weigh classes want images of all of them, and so few images have not; they cost the same.
+        changes["recipe"] = cell.training.recipe.model_copy(update={"loss": "cross_entropy"})
         model = copy.deepcopy(self._fresh_of(cell))
         phases = attach(copy.deepcopy(model), cell).phases(cell.training, cell.learning_rate) if not steps else ()
         schedule = cell.training.model_copy(update=changes | {"steps": steps or len(phases)})

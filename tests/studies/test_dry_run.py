@@ -21,6 +21,7 @@ from tests.studies.running import write_study
 from tests.studies.test_presets import PRESETS
 
 TINY = "timm:test_vit.r160_in1k"
+SMALL = {"batch_size": 2, "precision": "float32"}
 
 
 def of_tiny(preset, *methods):
@@ -93,6 +94,14 @@ class TestCalibration:
             assert all(rate > 0 for rate in found.rates.step_s.values())
             assert found.rates.image_s > 0
             assert not found.too_large
+
+
+def test_loss_that_counts_classes_is_measured_with_fewer_images_than_classes():
+    cells = [cell for cell in of_tiny("imagenet-lt", "full") if not cell.is_ingredient][:1]
+    (cell,) = [one.model_copy(update={"training": one.training.model_copy(update=SMALL)}) for one in cells]
+    assert cell.training.recipe.loss == "logit_adjusted"
+    found = calibrate([cell], [f"thing {number}" for number in range(50)])
+    assert found.rates.step_s[cell.listed_as] > 0
 
 
 def made_up(cells, most, free_device, **changes):
