@@ -108,3 +108,32 @@ def draws_and_speaks(name: str, frame: pd.DataFrame) -> None:
     words = FIGURES[name].caption(frame)
     assert "nan" not in words
     assert any(letter.isdigit() for letter in words)
+
+
+def test_bias_and_variance_compare_levels_at_the_same_settings(small) -> None:
+    """Along one lever at a time, levels beside the middle are held against the middle alone, not against other arms."""
+    ours = small.cells.query("method == 'gmixout'")
+    is_middle = {
+        name: ours[name].eq(level) for name, level in (("anchor", "ema"), ("sparsity", 0.9), ("resample_every", 10.0))
+    }
+    away = 3 - sum(is_here.astype(int) for is_here in is_middle.values())
+    star = small.keep(ours.loc[away.le(1).to_numpy(dtype=bool), "cell"])
+    bias = {}
+    rows = []
+    for number, cell in enumerate(
+        star.cells.drop_duplicates(["anchor", "resample_every", "sparsity"]).to_dict("records")
+    ):
+        levers = cell["anchor"], cell["resample_every"], cell["sparsity"]
+        bias[levers] = 0.1 * (number + 1)
+    for cell in star.cells.to_dict("records"):
+        value = bias[cell["anchor"], cell["resample_every"], cell["sparsity"]]
+        rows += [{"cell": cell["cell"], "weights": "members", "split": split, "metric": f"brier_{term}",
+                  "value": number, "examples": 50} for split in ("id_test", "ood/real")
+                 for term, number in (("bias", value), ("variance", 0.3), ("ensemble_error", value + 0.2))]  # fmt: skip
+    frame = FIGURES["bias_variance"].table(with_metrics(star, rows))
+    assert frame["settings"].eq(1).all()
+    estimates = frame.query("part == 'bias' and shift == 'id'").set_index(["lever", "level"])["estimate"]
+    assert estimates["sparsity", "0.5"] == pytest.approx(bias["ema", 10.0, 0.5])
+    for lever, level in (("sparsity", "0.9"), ("anchor", "ema"), ("resample_every", "10")):
+        assert estimates[lever, level] == pytest.approx(bias["ema", 10.0, 0.9])
+    draws_and_speaks("bias_variance", frame)
