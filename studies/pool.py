@@ -1,19 +1,19 @@
 """Worker processes, each behind a pipe of its own: whatever befalls one of them leaves the others alone."""
 
-import multiprocessing
+import os
 import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing import connection
 from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from studies.engines.hands import STOP_PATIENCE_S, Hire
 from studies.failures import CODE_ERROR, PREEMPTED
-from studies.messages import STOP, Task, Verdict
+from studies.forking import worker_context
+from studies.messages import JOB, STOP, Task, Verdict
 from studies.worker import work
 
 OWN_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT)
@@ -47,9 +47,18 @@ class Slot:
     """
 
     number: int
-    process: SpawnProcess
+    process: BaseProcess
     connection: Connection
     log: Path
+
+
+def preload(job: str = JOB) -> tuple[str, ...]:
+    """The modules that workers find imported.
+
+    Args:
+        job: What runs a cell, as ``module:function``.
+    """
+    return ("studies.worker", "studies.warm" if job == JOB else job.partition(":")[0])
 
 
 class Pool:
@@ -60,13 +69,14 @@ class Pool:
         logs: Folder of their logs.
         gpus: What each may use, as the driver counts or names GPUs; empty: whatever there is.
         threads: Cores of each.
+        job: What runs a cell, as ``module:function``.
     """
 
     has_queue = False
     patience_s = STOP_PATIENCE_S
 
-    def __init__(self, workers: int, logs: Path, gpus: Sequence[str] = (), threads: int = 1) -> None:
-        self._logs, self._gpus, self._threads = logs, gpus, threads
+    def __init__(self, workers: int, logs: Path, gpus: Sequence[str] = (), threads: int = 1, job: str = JOB) -> None:
+        self._logs, self._gpus, self._threads, self._job = logs, gpus, threads, job
         # A pipe each, not a shared queue: a process killed while it holds a queue's lock blocks all the others.
         self.slots = [self._start(number) for number in range(workers)]
 
@@ -122,32 +132,28 @@ class Pool:
                 slot.process.join()
 
     def _start(self, number: int) -> Slot:
-        context = multiprocessing.get_context("spawn")
+        context = worker_context(preload(self._job), self._threads)
         ours, theirs = context.Pipe()
         log = self._logs / f"worker-{number}.log"
         gpu = self._gpus[number] if self._gpus else None
-        process = context.Process(
-            target=work, args=(theirs, log, gpu, self._threads), name=f"worker-{number}", daemon=True
+        about = (theirs, log, gpu, self._threads, dict(os.environ))
+        process: BaseProcess = context.Process(  # type: ignore[attr-defined]
+            target=work, args=about, name=f"worker-{number}", daemon=True
         )
-        # Inherited, so that Ctrl-C cannot hit the worker before it has set its own handler.
-        if threading.current_thread() is threading.main_thread():
-            before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-            process.start()
-            signal.signal(signal.SIGINT, before)
-        else:
-            process.start()
+        process.start()
         theirs.close()
         return Slot(number, process, ours, log)
 
 
-def local(gpus: Sequence[str] = (), threads: int = 1) -> Hire:
+def local(gpus: Sequence[str] = (), threads: int = 1, job: str = JOB) -> Hire:
     """Worker processes of this machine.
 
     Args:
         gpus: What each may use, as the driver counts or names GPUs; empty: whatever there is.
         threads: Cores of each.
+        job: What runs a cell, as ``module:function``.
     """
-    return lambda workers, logs: Pool(workers, logs, gpus, threads)
+    return lambda workers, logs: Pool(workers, logs, gpus, threads, job)
 
 
 def _death(exit_code: int | None) -> Died:

@@ -79,7 +79,7 @@ class Runner:
         self._workers = workers
         self._stale_after_s = stale_after_s
         self._plugins, self._folders = plugins, dict(folders)
-        self._hire, self._job = hire or local(), job
+        self._hire, self._job = hire or local(job=job), job
         self._retry = retry
         self._looked_at = -math.inf
         self._further = further
@@ -106,7 +106,15 @@ class Runner:
         self._cells_to_run = len(self._open) + self._to_come
         self._total_work = self._open_work()
         self._display.start(self._cells_to_run, self._total_work)
-        pool = self._hire(min(self._workers, max(1, self._cells_to_run)), log_folder(self._store.root))
+        try:
+            with asked_to_stop(self._stop, is_at_once=True):
+                # Waits until what workers need is imported.
+                pool = self._hire(min(self._workers, max(1, self._cells_to_run)), log_folder(self._store.root))
+        except KeyboardInterrupt:
+            self._outcome.is_stopped = True
+            self._plan.close(0.0)
+            self._display.stop()
+            return self._outcome
         patience_s = pool.patience_s
         try:
             with asked_to_stop(self._stop):

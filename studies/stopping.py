@@ -8,17 +8,18 @@ from types import FrameType
 
 
 @contextmanager
-def asked_to_stop(stop: threading.Event) -> Iterator[None]:
+def asked_to_stop(stop: threading.Event, is_at_once: bool = False) -> Iterator[None]:
     """Ctrl-C or SIGTERM asks to stop; a second one no longer waits.
 
     Where this is not the main thread, signals are somebody else's.
 
     Args:
         stop: Is set on request.
+        is_at_once: Whether not even the first request waits, since nothing has begun.
     """
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if is_at_once or stop.is_set():
             raise KeyboardInterrupt
         stop.set()
 

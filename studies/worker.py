@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -16,6 +17,7 @@ from typing import Any
 
 from studies.engine import Engine
 from studies.failures import OUT_OF_MEMORY, Failure, Stopped, is_disk_full, sort_failure
+from studies.forking import one_thread_a_core
 from studies.lease import Lease, Leased, LostLease
 from studies.logs import begin, divert, note, tail
 from studies.messages import STOP, Failed, Finished, Moving, Released, Task, Validated, Verdict
@@ -116,7 +118,13 @@ class Holder:
         return self._line.should_stop()
 
 
-def work(connection: Connection, log: Path | None = None, gpu: str | None = None, threads: int = 1) -> None:
+def work(
+    connection: Connection,
+    log: Path | None = None,
+    gpu: str | None = None,
+    threads: int = 1,
+    environment: Mapping[str, str] | None = None,
+) -> None:
     """The worker's whole life. Ctrl-C reaches the parent alone, which then asks to stop; SIGTERM is such a request.
 
     Args:
@@ -124,15 +132,17 @@ def work(connection: Connection, log: Path | None = None, gpu: str | None = None
         log: Where this process's output goes.
         gpu: The only GPU that it may see.
         threads: Cores that it has.
+        environment: The parent's, where this process was started with another.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if environment is not None:
+        os.environ.clear()
+        os.environ.update(environment)
     if log is not None:
         divert(log)
     if gpu is not None:
         os.environ["CUDA_VISIBLE_DEVICES"] = gpu
-    # A thread a core, also in libraries that read this only when they are first imported.
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[variable] = str(threads)
+    os.environ.update(one_thread_a_core(threads))
     line = Line(connection)
 
     def end(number: int, frame: FrameType | None) -> None:

@@ -41,12 +41,9 @@ class Machine:
         return self.process.poll() is None
 
     def workers(self) -> list[int]:
-        """Its worker processes that run now."""
-        try:
-            children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        except OSError:
-            return []
-        found = [int(child) for child in children if b"spawn_main" in _command_line(int(child))]
+        """Its worker processes that run now: copies of the server that it has started for them."""
+        servers = [child for child in _children(self.process.pid) if b"forkserver" in _command_line(child)]
+        found = [worker for server in servers for worker in _children(server)]
         self.seen.update(found)
         return found
 
@@ -91,6 +88,13 @@ def wait_for(condition: Callable[[], object], timeout_s: float = 300.0) -> None:
         if time.monotonic() > until:
             raise TimeoutError("the condition did not come true")
         time.sleep(0.02)
+
+
+def _children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def _command_line(pid: int) -> bytes:

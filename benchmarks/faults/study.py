@@ -85,7 +85,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     storage = open_storage(url, store.root, chosen.workers, chosen.heartbeat_s, chosen.grace_s)
     plan = Plan(store.root, "faults", cells, done, waiting, running, storage, store.shelf if url else "")
     execution = Execution(checkpoint_every_s=chosen.checkpoint_every_s)
-    on_engine = on_ray(chosen.address, execution, store.root) if chosen.engine == "ray" else nullcontext(local())
+    on_engine = on_ray(chosen.address, execution, store.root) if chosen.engine == "ray" else nullcontext(local(job=JOB))
     with on_engine as hire:
         runner = Runner(
             store,

@@ -15,7 +15,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 from filelock import FileLock, Timeout
 from safetensors.torch import load as parse_tensors
@@ -27,6 +26,7 @@ from studies.backbones.backbone import Backbone
 from studies.backbones.pretraining import as_tensor, pretrain
 from studies.benchmarks.digits import corpus
 from studies.benchmarks.digits.rendering import RECIPE_VERSION
+from studies.benchmarks.roots import cache_folder
 
 LIBRARIES = ("torch", "timm", "numpy", "matplotlib", "pillow")
 """Libraries whose major version is part of the key: each may move the weights."""
@@ -35,12 +35,6 @@ NEEDED_BYTES = 32 * 2**20
 
 _HELD_OUT_SEED = 2**31
 _log = logging.getLogger(__name__)
-
-
-def folder() -> Path:
-    """The cache folder: ``$GMIXOUT_CACHE``, or the user's cache folder for ``gmixout``."""
-    chosen = os.environ.get("GMIXOUT_CACHE")
-    return Path(chosen) if chosen else platformdirs.user_cache_path("gmixout")
 
 
 def key(name: str, backbone: Backbone, seed: int) -> str:
@@ -89,7 +83,7 @@ def describe(name: str, backbone: Backbone, seed: int) -> dict[str, Any]:
 
 
 def _path(name: str, backbone: Backbone, seed: int) -> Path:
-    return folder() / "backbones" / f"{name}-{seed}-{key(name, backbone, seed)[:16]}.safetensors"
+    return cache_folder() / "backbones" / f"{name}-{seed}-{key(name, backbone, seed)[:16]}.safetensors"
 
 
 def _make(name: str, backbone: Backbone, seed: int, path: Path, progress: Callable[[int, int], None] | None) -> bytes:

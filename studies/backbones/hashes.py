@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 from studies.atomic import file_hash, write_text
-from studies.backbones.cache import folder
+from studies.benchmarks.roots import cache_folder
 
 
 def remembered_hash(path: Path) -> str:
@@ -25,7 +25,7 @@ def remembered_hash(path: Path) -> str:
     place = path.resolve()
     facts = place.stat()
     state = {"size": facts.st_size, "changed_ns": facts.st_mtime_ns}
-    memory = folder() / "hashes" / f"{hashlib.sha256(str(place).encode()).hexdigest()[:16]}.json"
+    memory = cache_folder() / "hashes" / f"{hashlib.sha256(str(place).encode()).hexdigest()[:16]}.json"
     try:
         known = json.loads(memory.read_text())
         if {name: known[name] for name in state} == state:

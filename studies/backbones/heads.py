@@ -16,9 +16,9 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from studies.atomic import write_atomically
-from studies.backbones.cache import folder
 from studies.backbones.clip import head_of_tokens, tokens_of
 from studies.backbones.prompts import prompts_of
+from studies.benchmarks.roots import cache_folder
 
 HeadKind = Literal["zero_shot", "random", "own"]
 """``zero_shot``: what the text tower says of the classes. ``random``: fresh, from the pretraining seed. ``own``: the
@@ -104,7 +104,7 @@ def random_head(width: int, classes: int, seed: int) -> nn.Linear:
 def _path(weights_hash: str, name: str, classes: Sequence[str], prompts: str) -> Path:
     recipe = {"weights": weights_hash, "backbone": name, "classes": list(classes), "prompts": prompts_of(prompts)}
     key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
-    return folder() / "heads" / f"{name.replace(':', '-')}-{key[:16]}.safetensors"
+    return cache_folder() / "heads" / f"{name.replace(':', '-')}-{key[:16]}.safetensors"
 
 
 def _read(path: Path, classes: int, is_complaining: bool = False) -> Tensor | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-from timm.models.vision_transformer import Block
 from torch import Tensor, nn
 
 from studies.backbones.layers import centred, stem
@@ -30,6 +29,9 @@ class SmallViT(nn.Module):
         classes: int = 10,
         side: int = 32,
     ) -> None:
+        # With torchvision and torch's compiler behind it, seconds: only where such a network is made.
+        from timm.models.vision_transformer import Block
+
         super().__init__()
         width = widths[-1]
         tokens = (side >> len(widths)) ** 2

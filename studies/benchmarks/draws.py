@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-from scipy.special import ndtri
 
 
 class Draws:
@@ -35,6 +34,9 @@ class Draws:
 
     def normal(self, shape: tuple[int, ...]) -> np.ndarray:
         """Standard normal numbers, by inversion."""
+        # Half a second of imports, which most commands do without.
+        from scipy.special import ndtri
+
         tiny = np.finfo(self.dtype).tiny
         return ndtri(np.maximum(self._generator.random(shape, dtype=self.dtype), tiny))
 

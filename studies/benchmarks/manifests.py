@@ -10,9 +10,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import platformdirs
-
 from studies.atomic import write_atomically
+from studies.benchmarks.roots import cache_folder
 
 PROTOCOL_VERSION = 2
 """Raised whenever the same files come to other splits, labels or views; part of every manifest of files.
@@ -67,8 +66,7 @@ def remember(file: Path, content: dict[str, str]) -> None:
 
 
 def _folder() -> Path:
-    chosen = os.environ.get("GMIXOUT_CACHE")
-    return (Path(chosen) if chosen else platformdirs.user_cache_path("gmixout")) / "manifests"
+    return cache_folder() / "manifests"
 
 
 def _read(file: Path) -> dict[str, str] | None:

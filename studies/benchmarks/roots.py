@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import platformdirs
+
 from studies.benchmarks.facts import Facts
 
 VARIABLE = "GMIXOUT_DATA"
@@ -12,6 +14,12 @@ VARIABLE = "GMIXOUT_DATA"
 
 class DataError(ValueError):
     """Data that is missing or damaged; the message says what, and what to do."""
+
+
+def cache_folder() -> Path:
+    """What is made once and kept: ``$GMIXOUT_CACHE``, or the user's cache folder for ``gmixout``. It may not exist."""
+    chosen = os.environ.get("GMIXOUT_CACHE")
+    return Path(chosen) if chosen else platformdirs.user_cache_path("gmixout")
 
 
 def data_folder(data: Path | None = None) -> Path | None:

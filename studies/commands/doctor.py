@@ -72,9 +72,9 @@ def _writable(folder: Path) -> str:
 
 
 def _cache() -> str:
-    from studies.backbones.cache import folder
+    from studies.benchmarks.roots import cache_folder
 
-    return _writable(folder())
+    return _writable(cache_folder())
 
 
 def _pretrained() -> str:

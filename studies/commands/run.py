@@ -16,10 +16,11 @@ from studies.commands.searches import begin_search, oracle_warning, tell_search
 from studies.commands.summary import print_summary
 from studies.engines.hands import Hire
 from studies.failures import DIVERGED, KINDS
+from studies.forking import worker_context
 from studies.opened import Opened
 from studies.outcome import Outcome
 from studies.plan import Plan
-from studies.pool import local
+from studies.pool import local, preload
 from studies.progress import display, spoken
 from studies.runner import Runner
 from studies.settings import CellSettings, Execution, StudySettings
@@ -165,6 +166,9 @@ def work(
         if searching is not None:
             tell_search(searching, console)
         return Outcome()
+    if choices.engine == "local":
+        # What workers need is imported while this process looks at data, model and plan.
+        worker_context(preload())
     require_data(opened)
     if choices.engine == "local":
         require_device(choices.execution(opened.study))

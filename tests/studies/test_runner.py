@@ -103,7 +103,12 @@ def test_two_runs_share_the_cells_and_one_goes_on_where_the_other_was_stopped(ce
 def _checkpointed_by(process, store):
     for identity in store.identities():
         claim = holder(store.cell(identity).path)
-        if claim and _parent_of(claim["pid"]) == process.pid and (store.cell(identity).path / CHECKPOINT).exists():
+        # A worker is forked by the server that the run has started.
+        if (
+            claim
+            and _parent_of(_parent_of(claim["pid"])) == process.pid
+            and (store.cell(identity).path / CHECKPOINT).exists()
+        ):
             return identity
     return None
 

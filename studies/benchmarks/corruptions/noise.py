@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from scipy.special import pdtr
 
 from studies.benchmarks.draws import Draws
 
@@ -32,6 +31,8 @@ def shot_noise(draws: Draws, images: np.ndarray, severity: int) -> np.ndarray:
 
 @functools.cache
 def _poisson_table(photons: int) -> tuple[np.ndarray, int]:
+    from scipy.special import pdtr
+
     width = int(photons + 8 * np.sqrt(photons) + 8)
     mean = np.arange(256)[:, None] * (photons / 255)
     distribution = np.minimum(pdtr(np.arange(width), mean), 1 - 1e-9)

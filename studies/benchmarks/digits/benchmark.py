@@ -11,6 +11,7 @@ from studies.benchmarks.benchmark import CORRUPTION, OOD, Split
 from studies.benchmarks.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from studies.benchmarks.digits import checks, longtail
 from studies.benchmarks.digits.hashes import HASHES
+from studies.benchmarks.digits.kept import keep, kept
 from studies.benchmarks.digits.rendering import RECIPE_VERSION, render
 from studies.benchmarks.digits.splits import OOD_DOMAINS, PER_CLASS, RENDERINGS
 from studies.benchmarks.draws import Draws
@@ -25,7 +26,8 @@ class Digits:
     Splits: ``train`` (28 scans a class, three pictures of each), ``id_val`` (8 x 3) and ``id_test`` (24 x 2) in the
     domain `sketch`; ``ood/real``, ``ood/painting``, ``ood/clipart``, ``ood/infograph``, ``ood/quickdraw`` (10 x 3
     each); ``corruption/<kind>/<severity>``: ten fixed images a class of ``id_test``, corrupted. No scan lies in two of
-    the first eight. All bytes are a function of the recipe's version. Rendering all takes about 3 s on one core.
+    the first eight. All bytes are a function of the recipe's version. Rendering all takes about 5 s on
+    one core; they are then kept in the cache folder for other processes.
 
     Args:
         longtail: Whether to thin the training split to a long tail (84 to 6 images a class); the rest is equal.
@@ -60,7 +62,7 @@ class Digits:
         return None
 
     def load(self, split: str) -> Split:
-        """Returns a split; rendered once per process.
+        """Returns a split; out of the cache folder, or rendered once per process.
 
         Raises:
             ValueError: If there is no such split; the message lists the valid names.
@@ -88,12 +90,15 @@ class Digits:
 
     @functools.cached_property
     def manifest(self) -> str:
-        """SHA-256 (hex) over the recipe's version and every split, rendered here and now."""
+        """SHA-256 (hex) over the recipe's version and every split, as its bytes are here and now."""
         parts = [f"{self.name} recipe {RECIPE_VERSION}", *(f"{k} {v}" for k, v in self.fingerprints().items())]
+        if not _kept():
+            # Of the balanced variant, whatever this one is: the other is thinned from it.
+            keep([*(_drawn(name) for name in RENDERINGS), *(_corrupted(name) for name in self.corruption_splits)])
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
     def fingerprints(self) -> dict[str, str]:
-        """SHA-256 (hex) of every drawn split and of the five severities of every corruption, rendered here and now."""
+        """SHA-256 (hex) of every drawn split and of the five severities of every corruption, here and now."""
         drawn = {name: checks.fingerprint(self.load(name)) for name in self.splits[: -len(self.corruption_splits)]}
         corrupted = {
             f"{CORRUPTION}{kind}": checks.fingerprint(
@@ -120,9 +125,13 @@ class Digits:
         return problems
 
 
+_kept = functools.cache(kept)
+"""What the cache folder held when this process first asked."""
+
+
 @functools.cache
 def _drawn(split: str) -> Split:
-    return render(split)
+    return _kept().get(split) or render(split)
 
 
 @functools.cache
@@ -132,6 +141,8 @@ def _thinned() -> Split:
 
 @functools.cache
 def _corrupted(split: str) -> Split:
+    if (found := _kept().get(split)) is not None:
+        return found
     _, kind, severity = split.split("/")
     clean = _drawn("id_test")
     chosen = _corruption_subset()

@@ -13,6 +13,7 @@ import torch
 
 from studies.backbones import BACKBONES, cache
 from studies.benchmarks.digits import corpus
+from studies.benchmarks.roots import cache_folder
 
 TINY = BACKBONES["digits-vit-tiny"]
 SHORT = dataclasses.replace(TINY, pretraining=dataclasses.replace(TINY.pretraining, images=corpus.CHUNK))
@@ -126,4 +127,4 @@ def test_describe_without_weights_is_refused(empty_cache):
 
 def test_folder_is_the_users_unless_set(monkeypatch):
     monkeypatch.delenv("GMIXOUT_CACHE", raising=False)
-    assert cache.folder().name == "gmixout"
+    assert cache_folder().name == "gmixout"

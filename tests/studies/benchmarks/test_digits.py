@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from studies.benchmarks import Split, load
-from studies.benchmarks.digits import checks, corpus, gallery, longtail
+from studies.benchmarks.digits import checks, corpus, gallery, kept, longtail
 from studies.benchmarks.digits.hashes import HASHES
 from studies.benchmarks.digits.photographs import halves
 from studies.benchmarks.digits.splits import OOD_DOMAINS, POOL_SCANS, PRETRAINING_SCANS, TEST_SCANS, sources
@@ -37,12 +37,38 @@ def test_longtail_bytes_are_the_stored_ones():
     ],
     ids=["threads", "processor"],
 )
-def test_bytes_are_the_same_in_another_process(environment):
+def test_bytes_are_the_same_in_another_process(environment, tmp_path):
     script = "from studies.benchmarks import load; print(load('digits').manifest)"
-    result = subprocess.run(
-        [sys.executable, "-c", script], env={**os.environ, **environment}, check=True, capture_output=True, text=True
-    )
+    # Drawn there, not read: what is kept belongs to this test alone.
+    environment = os.environ | environment | {"GMIXOUT_CACHE": str(tmp_path)}
+    result = subprocess.run([sys.executable, "-c", script], env=environment, check=True, capture_output=True, text=True)
     assert result.stdout.strip() == load("digits").manifest
+    assert len(list((tmp_path / "digits").iterdir())) == 1
+
+
+def test_kept_pictures_are_those_that_were_drawn(tmp_path, monkeypatch, caplog):
+    monkeypatch.setenv("GMIXOUT_CACHE", str(tmp_path))
+    assert kept.kept() == {}
+    drawn = load("digits").load("id_val")
+    # As corruptions leave them: other strides, the same numbers.
+    turned = Split("corruption/turned/1", np.asfortranarray(drawn.images), drawn.labels, drawn.sources)
+    kept.keep([drawn, turned])
+    found = kept.kept()
+    assert {name: checks.fingerprint(split) for name, split in found.items()} == {
+        split.name: checks.fingerprint(split) for split in (drawn, turned)
+    }
+    (path,) = (tmp_path / "digits").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert kept.kept() == {}
+    assert "damaged" in caplog.text
+
+
+def test_cache_that_cannot_be_written_stops_nothing(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("GMIXOUT_CACHE", str(tmp_path / "file"))
+    kept.keep([load("digits").load("id_val")])
+    assert kept.kept() == {}
 
 
 def test_sources_lie_in_their_blocks():
