@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.design import PLACE, with_setting
 from analysis.metric import main_metrics
-from analysis.records import LEVERS, Records
+from analysis.records import LEVERS, Records, remembered
 from analysis.shifts import SHIFT_COLUMNS, member_scores, shift_scores
 
 MEMBER_COLUMNS = ("diversity_score", "id_diversity_score", "ensemble_gain_score", "id_ensemble_gain_score")
@@ -25,7 +25,11 @@ def outcomes(records: Records, selection: pd.DataFrame, metric: str | None = Non
         :func:`analysis.shifts.shift_scores` and :func:`analysis.shifts.member_scores` (the latter for reported only),
         and the parameter counts as float64. Numbers that do not exist are NaN.
     """
-    wanted = {cell for cells in selection["cells"] for cell in cells}
+    return _outcomes(records, tuple(sorted({cell for cells in selection["cells"] for cell in cells})), metric)
+
+
+@remembered
+def _outcomes(records: Records, wanted: tuple[str, ...], metric: str | None) -> pd.DataFrame:
     cells = with_setting(records.cells[records.cells["cell"].isin(wanted)])
     counts = {name: cells[name].astype("Float64").to_numpy(dtype="float64", na_value=float("nan"))
               for name in COUNT_COLUMNS}  # fmt: skip
