@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -352,7 +353,8 @@ class _Bench:
         """Takes steps of a cell's method on so many images; by default one a phase, of which the time is the share."""
         assert cell.training is not None
         assert cell.learning_rate is not None
-        changes = {"batch_size": images, "validate_every": None, "warmup_steps": 0, "checkpoint_selection": "last"}
+        changes: dict[str, Any] = {"batch_size": images, "validate_every": None, "warmup_steps": 0}
+        changes["checkpoint_selection"] = "last"
         changes |= {} if self._is_as_run else {"precision": self._measures_in}
         # Losses that weigh classes want images of all of them, and so few images have not; they cost the same.
         changes["recipe"] = cell.training.recipe.model_copy(update={"loss": "cross_entropy"})

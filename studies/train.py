@@ -21,6 +21,7 @@ from studies.evaluate import logits
 from studies.failures import Pruned, Stopped
 from studies.feed import Feed, augmented
 from studies.flops import FlopCounter
+from studies.heap import give_back_large_pieces
 from studies.layers import FACTOR, by_layer
 from studies.methods.method import Method
 from studies.modes import train_mode
@@ -95,6 +96,9 @@ def train(
         ValueError: If the engine or ``layer_decay`` asks for what this model or method does not allow.
         Pruned: If a search ends it.
     """
+    if engine.recomputes and device == "cpu":
+        # Who computes twice to save memory is not to lose it in the heap.
+        give_back_large_pieces()
     with deterministic(seed, device):
         counts = np.bincount(training.labels, minlength=classes or 0)
         recipe, part = schedule.recipe, None

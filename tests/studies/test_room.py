@@ -63,6 +63,30 @@ def test_half_precision_copies_weights_and_halves_what_is_kept():
     assert half.kept < whole.kept
 
 
+HEAP = """
+import resource, numpy as np
+from pathlib import Path
+from studies.heap import give_back_large_pieces
+taken = give_back_large_pieces()
+pages = lambda: int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+before = pages()
+for _ in range(3):  # glibc's own threshold grows with the first piece that is freed
+    pieces = [np.ones(3 * 2**20, np.uint8) for _ in range(20)]
+    last = np.ones(2**20 // 2, np.uint8)  # lies above them in the heap
+    del pieces
+print(taken, pages() - before)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only glibc is told")
+def test_freed_pieces_go_back_to_the_system():
+    ended = subprocess.run([sys.executable, "-c", HEAP], capture_output=True, text=True, env=environment(), check=True)
+    taken, kept = ended.stdout.split()
+    if taken != "True":
+        pytest.skip("this C library has no such setting")
+    assert int(kept) < 10 * 2**20
+
+
 REAL = """
 import copy, numpy as np, torch
 from studies import provenance
