@@ -27,6 +27,10 @@ SCENARIOS: dict[str, tuple[str, Callable[[Path, Postgres], Outcome]]] = {
     "full_disk": ("disk runs full", lambda folder, server: scenarios.full_disk(folder)),
     "read_only_disk": ("results folder becomes read-only", lambda folder, server: scenarios.read_only_disk(folder)),
     "jumping_clock": ("clock jumps by a day", lambda folder, server: scenarios.jumping_clock(folder)),
+    "killed_ray_nodes": (
+        "SIGKILL of a Ray cluster's nodes",
+        lambda folder, server: scenarios.killed_ray_nodes(folder),
+    ),
     "torn_files": ("torn results, markers and leases", lambda folder, server: scenarios.torn_files(folder)),
 }
 

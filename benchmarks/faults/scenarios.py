@@ -11,14 +11,17 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from benchmarks.faults.machine import ROOT, Machine, wait_for
 from benchmarks.faults.postgres import Postgres
 from benchmarks.faults.race import race
 from benchmarks.faults.race_in_database import race_in_database
+from benchmarks.faults.ray_cluster import ON_LOOPBACK, is_within, ray_head
 from benchmarks.faults.standin import FINISHED, RESULT, undisturbed
 from benchmarks.faults.study import study_cells, wrong
+from studies.lease import holder
 from studies.settings import CellSettings
 from studies.store import Store
 
@@ -183,6 +186,31 @@ def jumping_clock(folder: Path, jumps: int = 6, cells: int = 8) -> Outcome:
     found = wrong(results, study_cells(cells, 40, 0.1)) + [f"exit code {code}" for code in codes if code]
     found += [f"process {pid} was left" for machine in machines for pid in machine.orphans()]
     return Outcome(jumps, cells, found)
+
+
+def killed_ray_nodes(folder: Path, kills: int = 3, cells: int = 8) -> Outcome:
+    """SIGKILL of a Ray cluster's node while it works; another one comes, as an autoscaler would have it."""
+    if find_spec("ray") is None:
+        raise NotHere("Ray is not installed")
+    host = "127.0.0.1"
+    arguments = ("--cells", cells, "--steps", 40, "--step-s", 0.2, "--engine", "ray", "--workers", cells)
+    with ray_head(host) as cluster:
+        results, done = folder / "results", 0
+        machine = Machine(results, *arguments, "--address", cluster.address, environment=ON_LOOPBACK)
+        while done < kills and machine.is_running:
+            node = cluster.add_node(node_ip_address=host, num_cpus=1)
+            raylet = node.all_processes["raylet"][0].process.pid
+            wait_for(lambda raylet=raylet: _works(results, raylet) or not machine.is_running)
+            time.sleep(0.5)
+            cluster.remove_node(node, allow_graceful=False)
+            done += 1
+        return _outlived(machine, done, study_cells(cells, 40, 0.2))
+
+
+def _works(root: Path, ancestor: int) -> bool:
+    """Whether a process below this one has a cell."""
+    claims = [holder(lease.parent) for lease in _leases(root)]
+    return any(claim and is_within(int(str(claim.get("pid", 0))), ancestor) for claim in claims)
 
 
 def torn_files(folder: Path, cells: int = 4) -> Outcome:

@@ -67,9 +67,10 @@ def _submit(opened: Opened, choices: Choices, cells: int) -> Jobs:
     require_space(opened.store.root)
     require_fit(opened)
     study = str(opened.path.resolve()) if opened.path.exists() else opened.study.name
-    errand = Errand(study, opened.store.root.resolve(), choices.retry)
+    execution = opened.study.execution
+    errand = Errand(study, opened.store.root.resolve(), choices.retry, execution.slurm.margin_s / 2)
     number = min(choices.workers, cells)
-    return submit(errand, number, opened.study.name, opened.study.execution, choices.storage)
+    return submit(errand, number, opened.study.name, execution, choices.storage)
 
 
 def _follow(opened: Opened, choices: Choices, jobs: Jobs, console: Console) -> None:

@@ -1,5 +1,6 @@
 """What one job of SLURM's array does: it runs cells of a study until none is left for it, or its time is up."""
 
+import math
 import os
 import signal
 import threading
@@ -30,12 +31,14 @@ class Errand:
         study: Name of a preset, or absolute path of a file.
         results: The results folder, absolute.
         retry: Kinds of failure to try again besides those that always are.
+        save_s: How long the running cell may take to save itself before the time limit, in seconds.
         leave_after_s: Idle time after which the job ends, in seconds.
     """
 
     study: str
     results: Path
     retry: tuple[str, ...] = ()
+    save_s: float = 60.0
     leave_after_s: float = LEAVE_AFTER_S
 
     def __call__(self) -> dict[str, Any]:
@@ -57,7 +60,8 @@ class Errand:
 
         for shift in _SHIFTS:
             shift.ask()
-            shift.wait()
+            # One that is still loading has nothing to save; queueing the job again takes time, too.
+            shift.wait(self.save_s)
         return DelayedSubmission(self)
 
 
@@ -74,7 +78,7 @@ class Shift:
         self._is_over = False
         self._outcome: Outcome | None = None
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._work, name="shift")
+        self._thread = threading.Thread(target=self._work, name="shift", daemon=True)
 
     def run(self) -> Outcome:
         """Works until all is done or somebody asks to stop."""
@@ -88,9 +92,10 @@ class Shift:
         """Asks the worker to save its cell and stop; may be a signal's handler."""
         self._stop.set()
 
-    def wait(self) -> None:
+    def wait(self, patience_s: float = math.inf) -> None:
         """Waits for the end; a signal's handler may do so while the main thread does."""
-        while not self._is_over:
+        until = time.monotonic() + patience_s
+        while not self._is_over and time.monotonic() < until:
             time.sleep(0.05)
 
     def _work(self) -> None:

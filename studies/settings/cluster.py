@@ -41,7 +41,7 @@ class SlurmSettings(BaseModel):
     margin_s: int = Field(
         default=120,
         ge=1,
-        description="Seconds before the time limit at which a job saves its cell, gives it back and is queued again.",
+        description="Seconds before the time limit at which a job is queued again; half of them are to save its cell.",
     )
     requeues: int = Field(default=100, ge=0, description="How often a job may reach its time limit.")
     partition: str | None = Field(default=None, description="SLURM's partition.")

@@ -1,26 +1,24 @@
 """Cells on a real Ray cluster: nodes that die, runs that are stopped, folders that a node does not see."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 from importlib.util import find_spec
+from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
+from benchmarks.faults.postgres import MissingPostgres, postgres
+from benchmarks.faults.ray_cluster import HOST, is_within, ray_head
 from benchmarks.faults.standin import FINISHED
 from benchmarks.faults.study import study_cells, wrong
-from studies.engines.ray_cluster import quick_start
 from studies.lease import holder
 from studies.store import CHECKPOINT, Store
 from tests.studies.running import environment, gmixout, killed_at_last, wait_for, write_study
 
 pytestmark = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed (gmixout[cluster])")
-HOST = "127.0.0.1"
-ON_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Without it Ray takes loopback for the machine's outer address, where nothing of these tests listens."""
-
 NODE = """
 import sys, time
 from ray._private.node import Node
@@ -38,21 +36,19 @@ time.sleep(600)
 @pytest.fixture(scope="module")
 def cluster():
     """A head that runs one cell at a time; tests add nodes to it."""
-    os.environ |= ON_LOOPBACK
-    with quick_start():
-        from ray.cluster_utils import Cluster
-
-        found = Cluster(True, head_node_args={"node_ip_address": HOST, "num_cpus": 1, "include_dashboard": False})
+    with ray_head() as found:
         yield found
-        found.shutdown()
-    for name in ON_LOOPBACK:
-        del os.environ[name]
 
 
-def start_run(folder, *arguments):
+def start_run(folder, *arguments, **variables):
     command = [sys.executable, "-m", "benchmarks.faults.study", str(folder), "--engine", "ray", *map(str, arguments)]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment(), start_new_session=True
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment() | variables,
+        start_new_session=True,
     )
 
 
@@ -60,16 +56,6 @@ def held(store):
     """The cells that are worked on, with the process of each."""
     claims = {identity: holder(store.cell(identity).path) for identity in store.identities()}
     return {identity: int(claim["pid"]) for identity, claim in claims.items() if claim}
-
-
-def is_within(pid, ancestor):
-    """Whether a process descends from another one."""
-    while pid > 1:
-        if pid == ancestor:
-            return True
-        with open(f"/proc/{pid}/stat") as file:
-            pid = int(file.read().rpartition(")")[2].split()[1])
-    return False
 
 
 def test_instance_of_the_runs_own_runs_cells_and_sorts_their_failures(tmp_path):
@@ -153,6 +139,26 @@ def test_node_without_the_results_folder_is_refused(cluster, tmp_path):
     assert "is another one on Ray's node" in output
     assert not (results / FINISHED).exists()
     assert [path.name for path in results.iterdir() if path.name.startswith(".ray-")] == []
+
+
+@pytest.mark.slow
+def test_password_of_the_database_is_not_told_to_ray(cluster, tmp_path):
+    """Neither to tasks, whose arguments and logs Ray keeps in its session's folder, nor in the results folder."""
+    try:
+        with postgres() as server:
+            arguments = ("--cells", 2, "--steps", 4, "--workers", 2, "--address", cluster.address)
+            with start_run(tmp_path, *arguments, GMIXOUT_STORAGE=server.url) as process, killed_at_last(process):
+                output, _ = process.communicate(timeout=120)
+    except MissingPostgres as missing:
+        pytest.skip(str(missing))
+    assert process.returncode == 0, output
+    assert wrong(tmp_path, study_cells(2, 4, 0.01)) == []
+    session = Path(cluster.head_node.get_session_dir_path())
+    files = [path for root in (session, tmp_path) for path in root.rglob("*") if path.is_file()]
+    assert any(path.is_relative_to(session / "logs") for path in files)
+    spelled = [word.encode() for word in (server.password, quote(server.password, safe=""))]
+    assert [path for path in files if any(word in path.read_bytes() for word in spelled)] == []
+    assert not any(word.decode() in output for word in spelled)
 
 
 def alive(cluster):

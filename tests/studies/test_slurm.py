@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -10,11 +11,12 @@ import pytest
 
 from studies.engines.slurm_jobs import FOLDER, RECORD, Jobs, running_jobs
 from studies.processes import process
-from studies.store import ResultsError, Store
+from studies.store import ResultsError, State, Store
+from tests.studies.one_node_slurm import MissingSlurm, one_node_slurm
 from tests.studies.running import gmixout, here, killed_at_last, start, wait_for, write_study
 
 pytestmark = pytest.mark.skipif(find_spec("submitit") is None, reason="submitit is not installed (gmixout[cluster])")
-METHODS = [{"name": "full", "learning_rates": [1e-3, 2e-3]}, {"name": "zero_shot"}]
+METHODS = [{"name": "full"}, {"name": "zero_shot"}]
 
 
 def local_study(folder, methods=METHODS, steps=30, **slurm):
@@ -27,15 +29,16 @@ def logs(root):
     return "\n".join(path.read_text() for path in (root / FOLDER).glob("*_log.out"))
 
 
+@pytest.mark.slow
 def test_jobs_do_a_study_and_the_command_that_follows_closes_it(cells, tmp_path):
-    path = local_study(tmp_path)
+    path = local_study(tmp_path, jobs=1)
     ended = gmixout("study", "run", str(path), "--engine", "slurm", "--no-figures", cwd=tmp_path)
     root = tmp_path / "results" / "jobs"
     assert ended.returncode == 0, ended.stdout + ended.stderr + logs(root)
     assert "are submitted" in ended.stdout
     assert (root / "records").exists()
     assert all(Store(root).cell(identity).is_done for identity in Store(root).identities())
-    assert len(list((root / FOLDER).glob("*_submitted.pkl"))) == 2, "a job a worker, not one a cell"
+    assert len(list((root / FOLDER).glob("*_submitted.pkl"))) == 1, "a job a worker, not one a cell"
 
 
 @pytest.mark.slow
@@ -81,12 +84,12 @@ def test_ended_job_gives_its_cell_back_and_new_jobs_go_on(cells, tmp_path):
     with start(*command, cwd=tmp_path) as first, killed_at_last(first):
         wait_for(lambda: root.exists() and list(root.glob("cells/*/lease")))
         jobs = wait_for(lambda: running_jobs(root))
-        wait_for(lambda: "training" in "".join(path.read_text() for path in root.glob("logs/*/worker-0.log")) or True)
         os.kill(int(jobs.numbers[0]), signal.SIGTERM)
         output, _ = first.communicate(timeout=120)
     assert first.returncode == 1, output
     assert "no job is left, and 1 cells are not done" in output
-    assert not list(root.glob("cells/*/lease"))
+    (identity,) = Store(root).identities()
+    assert Store(root).cell(identity).state() in (State.STARTED, State.MISSING), "nobody holds it"
     ended = gmixout(*command, cwd=tmp_path)
     assert ended.returncode == 0, ended.stdout + ended.stderr
 
@@ -128,3 +131,42 @@ def test_wrong_settings_and_missing_commands_are_refused_before_any_work(tmp_pat
     assert "sbatch, squeue, srun is not here" in str(ended.exception)
     ended = here("study", "run", "search-smoke", "--engine", "slurm", "--results", str(tmp_path / "results"))
     assert not Path(tmp_path / "results").exists()
+
+
+@pytest.fixture(scope="module")
+def slurm():
+    try:
+        with one_node_slurm() as environment:
+            os.environ |= environment
+            yield
+            for name in environment:
+                del os.environ[name]
+    except MissingSlurm as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.mark.slow
+def test_real_slurm_queues_a_job_again_that_was_told_to_save(slurm, cells, tmp_path, run_cell):
+    """By the signal that SLURM sends before a time limit and to jobs that it preempts."""
+    path = local_study(tmp_path, [{"name": "full"}], 2000, cluster="slurm", jobs=1, time_limit_min=30)
+    root = tmp_path / "results" / "jobs"
+    command = ("study", "run", str(path), "--engine", "slurm", "--no-figures")
+    with start(*command, cwd=tmp_path) as first, killed_at_last(first):
+        wait_for(lambda: root.exists() and list(root.glob("cells/*/lease")), 300)
+        os.killpg(first.pid, signal.SIGINT)
+        output, _ = first.communicate(timeout=60)
+    assert first.returncode == 130, output
+    (number,) = running_jobs(root).numbers
+    assert f"end: scancel {number}" in output
+    subprocess.run(["scancel", "--signal=USR2", number], check=True)
+    wait_for(lambda: "Requeued job" in logs(root), 120)
+    # It would wait two minutes before it begins again.
+    wait_for(lambda: subprocess.run(["scontrol", "update", f"jobid={number}", "starttime=now"]).returncode == 0)
+    ended = gmixout(*command, cwd=tmp_path, timeout_s=600)
+    assert ended.returncode == 0, ended.stdout + ended.stderr + logs(root)
+    assert f"jobs {number} of an earlier command still wait or run" in ended.stdout
+    (identity,) = Store(root).identities()
+    alone = Store(tmp_path / "alone").cell(identity)
+    run_cell(alone, Store(root).cell(identity).settings())
+    weights = (alone.path / "weights.sha256").read_text()
+    assert (Store(root).cell(identity).path / "weights.sha256").read_text() == weights
