@@ -50,7 +50,9 @@ STORAGE = typer.Option(
 ENGINE = typer.Option(
     "local",
     "--engine",
-    help="What carries the workers: processes of this machine, tasks of a Ray cluster, or jobs of SLURM.",
+    help="What carries the workers: processes of this machine, tasks of a Ray cluster (--workers: cells that are with "
+    "Ray at once), or jobs of SLURM (--workers: jobs); what a cell needs stands in the study, as execution: cpus, gpus, "
+    "memory_gb, ray, slurm.",
 )
 ADDRESS = typer.Option(
     None,
@@ -114,6 +116,8 @@ def run(
         gmixout study run levers-full --gpus 0,1
 
         gmixout study run levers-full --engine ray --address auto
+
+        gmixout study run levers-full --engine slurm --workers 32
 
         gmixout study run my-study.yaml --results /data/my-study --retry code_error
 
