@@ -14,6 +14,7 @@ from studies.settings import CellSettings
 def main() -> None:
     """The helping process's whole life. What it writes to its output is read by the worker alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     # Whatever libraries print goes elsewhere.
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)

@@ -51,8 +51,8 @@ ENGINE = typer.Option(
     "local",
     "--engine",
     help="What carries the workers: processes of this machine, tasks of a Ray cluster (--workers: cells that are with "
-    "Ray at once), or jobs of SLURM (--workers: jobs); what a cell needs stands in the study, as execution: cpus, gpus, "
-    "memory_gb, ray, slurm.",
+    "Ray at once), or jobs of SLURM (--workers: jobs); what a cell needs stands in the study, as execution: cpus, "
+    "gpus, memory_gb, ray, slurm.",
 )
 ADDRESS = typer.Option(
     None,

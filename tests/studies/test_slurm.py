@@ -11,7 +11,7 @@ import pytest
 
 from studies.engines.slurm_jobs import FOLDER, RECORD, Jobs, running_jobs
 from studies.processes import process
-from studies.store import ResultsError, State, Store
+from studies.store import CHECKPOINT, ResultsError, State, Store
 from tests.studies.one_node_slurm import MissingSlurm, one_node_slurm
 from tests.studies.running import gmixout, here, killed_at_last, start, wait_for, write_study
 
@@ -160,12 +160,13 @@ def test_real_slurm_queues_a_job_again_that_was_told_to_save(slurm, cells, tmp_p
     assert f"end: scancel {number}" in output
     subprocess.run(["scancel", "--signal=USR2", number], check=True)
     wait_for(lambda: "Requeued job" in logs(root), 120)
+    (identity,) = Store(root).identities()
+    assert (Store(root).cell(identity).path / CHECKPOINT).exists(), "only a request to stop writes one here"
     # It would wait two minutes before it begins again.
     wait_for(lambda: subprocess.run(["scontrol", "update", f"jobid={number}", "starttime=now"]).returncode == 0)
     ended = gmixout(*command, cwd=tmp_path, timeout_s=600)
     assert ended.returncode == 0, ended.stdout + ended.stderr + logs(root)
     assert f"jobs {number} of an earlier command still wait or run" in ended.stdout
-    (identity,) = Store(root).identities()
     alone = Store(tmp_path / "alone").cell(identity)
     run_cell(alone, Store(root).cell(identity).settings())
     weights = (alone.path / "weights.sha256").read_text()
