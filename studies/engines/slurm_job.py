@@ -99,6 +99,8 @@ class Shift:
             time.sleep(0.05)
 
     def _work(self) -> None:
+        # SLURM warns every process of a job: the main thread hears it, and whatever this thread starts does not.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR2})
         try:
             self._outcome = self._cells()
         except BaseException as error:

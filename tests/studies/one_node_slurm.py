@@ -51,7 +51,15 @@ def one_node_slurm() -> Iterator[dict[str, str]]:
                 wait_for(socket_file.exists, 30)
         asked = ["sinfo", "--noheader", "--format=%t"]
         wait_for(lambda: "idle" in subprocess.run(asked, capture_output=True, text=True, env=environment).stdout)
+        stack.callback(_cancel_all, environment)
         yield {"SLURM_CONF": environment["SLURM_CONF"]}
+
+
+def _cancel_all(environment: dict[str, str]) -> None:
+    """Its jobs would outlive it."""
+    subprocess.run(["scancel", "--user=root"], env=environment, check=True)
+    listed = ["squeue", "--noheader"]
+    wait_for(lambda: not subprocess.run(listed, capture_output=True, text=True, env=environment).stdout.strip())
 
 
 def _settings(folder: Path) -> str:
