@@ -10,7 +10,19 @@ import time
 import traceback
 from collections.abc import Sequence
 
-from benchmarks import bars, figures, input_pipeline, kernels, memory, record, redraw, scaling, step_time, stored
+from benchmarks import (
+    bars,
+    figures,
+    input_pipeline,
+    kernels,
+    memory,
+    record,
+    redraw,
+    runner,
+    scaling,
+    step_time,
+    stored,
+)
 from benchmarks.budget import spoken
 
 QUESTIONS = {
@@ -20,6 +32,7 @@ QUESTIONS = {
     "kernels": kernels,
     "scaling": scaling,
     "input_pipeline": input_pipeline,
+    "runner": runner,
 }
 # Imports, figures and what a script takes beyond its time: at most one piece of its work.
 _BESIDES_SECONDS = 45.0

@@ -26,6 +26,7 @@ _CASES = {
     "redraw": ("backbone", "batch", "rival"),
     "kernels": ("work",),
     "input_pipeline": ("backbone", "batch", "rival"),
+    "runner": ("case", "workers"),
 }
 _LARGE = (64, 128)
 _UNITS = ("element_10", "element_2", "row_10", "column_10", "column16_10", "block64_10")
@@ -64,6 +65,10 @@ def _memory(text: str, column: str, limit: float, rival: str, batches: Sequence[
     return Bar(text, "memory", column, limit, where, (rival,))
 
 
+def _runner(text: str, column: str, limit: float, case: str) -> Bar:
+    return Bar(text, "runner", column, limit, {"case": (case,)})
+
+
 STATE = (
     _memory("state bytes / full fine-tuning, element 10 %", "state_ratio", 0.42, "element_10"),
     _memory("state bytes / full fine-tuning, element 2 %", "state_ratio", 0.30, "element_2"),
@@ -78,6 +83,12 @@ BARS: dict[str, tuple[Bar, ...]] = {
         _step("step / full fine-tuning, fused Mixout", 1.02, "mixout"),
         _memory("peak memory / full fine-tuning, column 10 %", "peak_ratio", 0.70, "column_10"),
         *STATE,
+        _runner("overhead of the runner a cell / 30 s", "ratio", 0.01, "overhead"),
+        _runner("status of 10 000 cells, s", "wall_s", 2.0, "status"),
+        _runner("status of 10 000 cells, MB", "peak_mb", 500.0, "status"),
+        _runner("records of 10 000 cells with 100 numbers, s", "wall_s", 2.0, "records"),
+        _runner("records of 10 000 cells with 100 numbers, MB", "peak_mb", 500.0, "records"),
+        _runner("all figures from them, s", "wall_s", 60.0, "figures"),
     ),
     "cuda": (
         _step("step / full fine-tuning, column 10 %, batch ≥ 64", 0.82, "column_10", batches=_LARGE),
@@ -170,7 +181,8 @@ def _worst(bar: Bar, table: pd.DataFrame) -> pd.Series | None:
 
 
 def _named(bar: Bar, row: pd.Series) -> str:
-    parts = [str(row[column]) if column != "batch" else f"batch {row[column]}" for column in _CASES[bar.question]]
+    words = {"batch": "batch {}", "workers": "{} workers"}
+    parts = [words.get(column, "{}").format(row[column]) for column in _CASES[bar.question]]
     if len(bar.alternatives) > 1:
         parts.append(str(row["rival"]))
     return ", ".join(parts)

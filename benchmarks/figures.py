@@ -42,6 +42,12 @@ _MEMORY = {"state_ratio": "state", "saved_ratio": "saved for backward", "peak_ra
 _WORK_MARKERS = {"element": "o", "row": "s", "column": "^", "16": "v", "block": "D"}
 _KINDS = (*_WORK_MARKERS, "dense")
 _BAR_INCHES = 0.2
+_LOOKS = {
+    "overhead": "overhead a cell",
+    "status": "status of {cells:,} cells",
+    "records": "records of {cells:,} cells",
+    "figures": "all figures of {cells:,} cells",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> list[pathlib.Path]:
@@ -218,6 +224,35 @@ def _work_handles(rows: pd.DataFrame) -> list[Line2D]:
     return handles
 
 
+def draw_runner(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
+    """Makespan over the ideal by number of workers; how long looking at many cells takes, over its limit."""
+    figure = Figure(figsize=(theme.WIDTH_INCHES, 2.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    rows = table[table["case"] == "makespan"].sort_values("workers")
+    left.plot(rows["workers"], rows["ratio"], color="#0072B2", marker="o")
+    left.axhline(1.0, color="black", linewidth=0.7, linestyle=(0, (3, 2)), zorder=0.9)
+    left.set_xscale("log", base=2)
+    left.set_xticks(rows["workers"], [str(count) for count in rows["workers"]])
+    left.set_ylim(0.0, 1.1 * max(1.5, rows["ratio"].max(initial=0.0)))
+    left.set_xlabel("workers, four cells of 2 s each")
+    left.set_ylabel("makespan / ideal")
+    looks = table[table["case"].isin(["overhead", "status", "records", "figures"])].copy()
+    # The overhead's limit is 1 % of a cell.
+    looks["ratio"] = looks["ratio"].where(looks["case"] != "overhead", looks["ratio"] / 0.01)
+    places = np.arange(len(looks))
+    right.barh(places, looks["ratio"], color="#0072B2", height=0.6)
+    room = _room(pd.concat([looks["ratio"], pd.Series([1.0])]))
+    for place, ratio, seconds in zip(places, looks["ratio"], looks["wall_s"], strict=True):
+        right.text(ratio + 0.02 * room, place, f"{seconds:.3g} s", va="center", fontsize=7)
+    right.axvline(1.0, color="black", linewidth=0.7, linestyle=(0, (3, 2)), zorder=0.9)
+    right.set_xlim(0.0, room)
+    right.set_yticks(places, [_LOOKS[case].format(cells=count) for case, count in zip(looks["case"], looks["cells"])])
+    right.set_ylim(len(looks) - 0.4, -0.6)
+    right.set_xlabel("time / its limit")
+    right.grid(visible=False, axis="y")
+    yield "", figure
+
+
 def _panels(number: int, bars: int) -> tuple[Figure, Sequence[Axes]]:
     width = 4.4 if number == 1 else theme.WIDTH_INCHES
     figure = Figure(figsize=(width, _BAR_INCHES * bars + 1.0), layout="constrained")
@@ -257,6 +292,7 @@ FIGURES: dict[str, Callable[[pd.DataFrame], Iterator[tuple[str, Figure]]]] = {
     "memory": draw_memory,
     "scaling": draw_scaling,
     "kernels": draw_kernels,
+    "runner": draw_runner,
 }
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 import torch
 
-from benchmarks import diversity, input_pipeline, kernels, memory, record, redraw, scaling, step_time, stored
+from benchmarks import diversity, input_pipeline, kernels, memory, record, redraw, runner, scaling, step_time, stored
 from benchmarks.__main__ import QUESTIONS
 from benchmarks.rivals import RIVALS, available
 
@@ -136,8 +136,19 @@ def test_input_pipeline(quick):
 
 def test_everything_fits_the_time_it_is_given():
     total = {plan: sum(script.SECONDS[plan] for script in QUESTIONS.values()) for plan in ("cpu", "cuda")}
-    assert total["cpu"] <= 15 * 60
+    assert total["cpu"] <= 20 * 60
     assert total["cuda"] <= 7.25 * 60
+
+
+def test_runner(quick):
+    table = quick(runner).set_index("case")
+    assert list(table.index) == [
+        "overhead", "bare Optuna", "throughput", "records, first", "status", "records", "figures", *["makespan"] * 2,
+    ]  # fmt: skip
+    assert (table[["wall_s", "cpu_s", "ratio"]] > 0).all(axis=None)
+    assert table.loc["overhead", "ratio"] == pytest.approx(table.loc["overhead", "wall_s"] / 30, rel=1e-3)
+    assert (table.loc["makespan", "ratio"] >= 1).all()
+    assert table.loc[["status", "records", "figures"], "peak_mb"].gt(0).all()
 
 
 def test_diversity(tmp_path):
