@@ -5,6 +5,7 @@ that they can be measured.
 """
 
 import dataclasses
+import functools
 import math
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
@@ -80,7 +81,7 @@ class Settings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, hint in get_type_hints(type(self)).items():
+        for name, hint in _hints().items():
             _check_type(name, getattr(self, name), hint)
         if not 0.0 <= self.sparsity < 1.0:
             raise ValueError(f"sparsity must lie in [0, 1), got {self.sparsity}")
@@ -184,6 +185,12 @@ class Settings:
     def full_fine_tuning(cls, **changes: Any) -> "Settings":
         """Full fine-tuning of the masked weights: nothing is held."""
         return cls.random_mask(0.0, **changes)
+
+
+@functools.cache
+def _hints() -> dict[str, Any]:
+    # Evaluating them takes longer than checking all values, and a study has thousands of settings.
+    return get_type_hints(Settings)
 
 
 def _check_type(name: str, value: Any, hint: Any) -> None:

@@ -3,8 +3,10 @@
 import hashlib
 import json
 import math
-from functools import reduce
-from typing import Any, Literal
+from collections.abc import Mapping
+from functools import cached_property, reduce
+from types import NoneType
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -55,7 +57,14 @@ class CellSettings(BaseModel):
     is_ingredient: bool = Field(default=False, description="Whether it is trained only for others to be built from.")
     code: str = Field(default="", description="SHA-256 of the file of a user's own method; empty for ours.")
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with other values; what is derived from them is derived anew."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in ("canonical", "identity"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    @cached_property
     def canonical(self) -> str:
         """The settings as JSON with sorted keys; infinity is the string ``"inf"``.
 
@@ -69,7 +78,7 @@ class CellSettings(BaseModel):
                 del holder[last]
         return json.dumps(spelled, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The first 16 hex digits of the canonical form's SHA-256: the cell's name and its folder's."""
         return hashlib.sha256(self.canonical.encode()).hexdigest()[:16]
@@ -125,6 +134,9 @@ class CellSettings(BaseModel):
 
 
 def _plain(value: Any) -> Any:
+    # Most are of these kinds, and a study's cells have a million of them.
+    if type(value) in (str, int, bool, NoneType):
+        return value
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

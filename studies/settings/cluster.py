@@ -22,7 +22,7 @@ class SlurmSettings(BaseModel):
     """How SLURM is asked for workers: an array of jobs, each of which runs cells until none is left.
 
     Example:
-        >>> SlurmSettings(time_limit_min=10, margin_s=600)
+        >>> SlurmSettings(time_limit_min=10, margin_s=600)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
         ...
         pydantic_core._pydantic_core.ValidationError: 1 validation error for SlurmSettings

@@ -346,13 +346,11 @@ class StudySettings(BaseModel):
             yield CellSettings(**common, **named, seed=0, learning_rate=None, training=None, evaluation=still)
             return
         schedule = self.schedule_of(block)
-        has_levers = block.traits.has_levers
-        for levers, options in itertools.product(
-            list(block.combinations()) if has_levers else [{}], block.option_combinations()
-        ):
-            if has_levers:
-                levers = complete_levers(block.name, levers)
-                levers = canonical_levers(levers, schedule.steps, schedule.weight_decay)
+        combined: list[dict[str, Any]] = [{}]
+        if block.traits.has_levers:
+            complete = (complete_levers(block.name, levers) for levers in block.combinations())
+            combined = [canonical_levers(levers, schedule.steps, schedule.weight_decay) for levers in complete]
+        for levers, options in itertools.product(combined, block.option_combinations()):
             for learning_rate in block.learning_rates or self.training.learning_rates:
                 yield CellSettings(
                     **common,
