@@ -172,7 +172,9 @@ def _read_table(path: Path) -> pa.Table:
 def _checked_types(name: str, table: pa.Table, path: Path) -> pa.Table:
     for later, column in TABLES[name].items():
         if column.is_later and later not in table.column_names:
-            table = table.append_column(later, pa.array([column.default] * len(table), _ARROW[column.kind]))
+            kind = _ARROW[column.kind]
+            field = pa.field(later, kind, column.nullable)
+            table = table.append_column(field, pa.array([column.default] * len(table), kind))
     try:
         columns = check_names(name, table.column_names)
         wrong = [

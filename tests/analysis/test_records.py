@@ -70,10 +70,14 @@ def shards(whole: Records, folder: Path) -> list[Path]:
     for cell in whole.cells["cell"]:
         shard = folder / "cells" / cell
         write(whole.keep([cell]), shard)
-        sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shard.glob("*.parquet")}
-        (shard / "DONE").write_text(json.dumps({"files": sums}))
+        mark(shard)
         paths.append(shard)
     return paths
+
+
+def mark(shard: Path) -> None:
+    sums = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in shard.glob("*.parquet")}
+    (shard / "DONE").write_text(json.dumps({"files": sums}))
 
 
 def test_shards_read_as_one(small, tmp_path: Path) -> None:
@@ -81,6 +85,15 @@ def test_shards_read_as_one(small, tmp_path: Path) -> None:
     assert read(tmp_path).fingerprint() == small.fingerprint()
     (paths[0] / "DONE").unlink()
     assert len(read(tmp_path).cells) == len(small.cells) - 1
+
+
+def test_shards_of_earlier_code_are_read_with_new_ones(small, tmp_path: Path) -> None:
+    """A study that was begun before a column was added goes on."""
+    first = shards(small, tmp_path)[0]
+    path = first / "cells.parquet"
+    pq.write_table(pq.read_table(path).drop_columns("engine"), path)
+    mark(first)
+    assert read(tmp_path).fingerprint() == small.fingerprint()
 
 
 def test_a_failed_shard_brings_its_row(small, tmp_path: Path) -> None:
