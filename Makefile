@@ -39,10 +39,13 @@ figures: setup
 	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick
 	$(BIN)/gmixout figures figures/rivals/records --out figures/rivals
 	$(BIN)/gmixout tables figures/rivals/records --out figures/rivals
+	$(BIN)/gmixout figures figures/granularity/records --out figures/granularity
+	$(BIN)/gmixout tables figures/granularity/records --out figures/granularity
 
 check-figures: setup
 	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick --check
 	$(BIN)/gmixout figures figures/rivals/records --out figures/rivals --check
+	$(BIN)/gmixout figures figures/granularity/records --out figures/granularity --check
 
 bench: setup
 	@echo "[bench] step time, memory, redraws, kernels and growth on this CPU, then figures and bars"
