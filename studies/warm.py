@@ -1,5 +1,6 @@
 """Imported once by the server that workers are forked from, so that each starts with all of this done."""
 
+import atexit
 import gc
 from contextlib import suppress
 from importlib import import_module
@@ -20,3 +21,5 @@ with suppress(Exception):
 # What is never collected is never written to either: the copies go on sharing its memory.
 gc.collect()
 gc.freeze()
+# Only copies stay frozen: at its end the server would find libtriton's objects alive, and would say so at length.
+atexit.register(gc.unfreeze)

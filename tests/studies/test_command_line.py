@@ -44,7 +44,7 @@ def test_bad_study_is_one_line_and_nothing_is_made(change, words, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["study", "run", "nonsense"], "give one of cifar100c, domainnet, ensemble, granularity, imagenet"),
+        (["study", "run", "nonsense"], "give one of anatomy, cifar100c, domainnet, ensemble, granularity, imagenet"),
         (["study", "show", "smoke"], "run it first"),
         (["study", "show", "abcdef"], "no cell begins with abcdef"),
         (["figures", "nowhere"], "nowhere"),

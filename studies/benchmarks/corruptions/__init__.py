@@ -66,4 +66,5 @@ def corrupt(images: np.ndarray, kind: str, severity: int, seed: int | str) -> np
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1:] != (32, 32, 3):
         raise ValueError(f"images must be uint8 of shape (N, 32, 32, 3), got {images.dtype} of shape {images.shape}")
     draws = Draws("corruptions", seed, kind, severity)
-    return to_uint8(CORRUPTIONS[kind](draws, images / 255.0, severity))
+    # One order in memory, for a network's last bits depend on it: equal pictures get equal answers.
+    return np.ascontiguousarray(to_uint8(CORRUPTIONS[kind](draws, images / 255.0, severity)))
