@@ -78,7 +78,7 @@ def test_holes_are_shown(records) -> None:
 
 def test_effects_find_what_was_put_in(records) -> None:
     effects = lever_effects(records, draws=500)
-    assert len(effects) == 5 * 4
+    assert len(effects) == 5 * 5
     sparsity = effects[effects["lever"].eq("sparsity")].set_index("response")
     assert sparsity.loc["ood_score", "effect"] > 0
     assert sparsity.loc["diversity_score", "effect"] < 0
