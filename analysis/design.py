@@ -44,8 +44,12 @@ def with_setting(cells: pd.DataFrame) -> pd.DataFrame:
         ValueError: If two cells are the same repetition of the same setting.
     """
     chosen = ["steps", "batch_size", "weight_decay", *CHOICES]
-    columns = [[f"{name}={level_label(value)}" for value in cells[name]] for name in chosen]
-    labels = [" ".join(part for part in row if not part.endswith("=")) for row in zip(*columns)]
+    # A study has a few hundred settings however many cells: each is spelled once.
+    group = cells.groupby(chosen, sort=False, dropna=False, observed=True).ngroup().to_numpy()
+    different = cells.iloc[np.unique(group, return_index=True)[1]]
+    columns = [[f"{name}={level_label(value)}" for value in different[name]] for name in chosen]
+    spelled = [" ".join(part for part in row if not part.endswith("=")) for row in zip(*columns)]
+    labels = [spelled[number] for number in group]
     runs = [f"{pretrain}/{seed}" for pretrain, seed in zip(cells["pretrain_seed"], cells["seed"])]
     added = cells.assign(setting=np.array(labels, dtype=object), run=np.array(runs, dtype=object))
     repeated = added.duplicated([*PLACE, "method", "setting", "learning_rate", "run"])

@@ -116,11 +116,18 @@ def _at(frame: pd.DataFrame, lever: str, value: object) -> pd.DataFrame:
 def _union(grids: Sequence[pd.DataFrame]) -> pd.DataFrame:
     whole = grids[0]
     for grid in grids[1:]:
-        whole = whole.combine_first(grid)
+        # Rows and columns are all that is asked for; to fill them in takes most of the time.
+        whole = whole.align(grid)[0] if len(whole) and len(grid) else whole.combine_first(grid)
     return whole
 
 
 def _grid(rows: pd.DataFrame, response: str, others: Sequence[str], block: str) -> pd.DataFrame:
-    groups = [" ".join(map(level_label, key)) for key in zip(*(rows[name] for name in others))] or [""] * len(rows)
+    if others:
+        number = rows.groupby(list(others), sort=False, dropna=False, observed=True).ngroup().to_numpy()
+        different = rows.iloc[np.unique(number, return_index=True)[1]]
+        spelled = [" ".join(map(level_label, key)) for key in zip(*(different[name] for name in others))]
+        groups = [spelled[position] for position in number]
+    else:
+        groups = [""] * len(rows)
     plain = pd.DataFrame({"group": groups, "run": rows[block].to_numpy(), "y": rows[response].to_numpy(dtype=float)})
     return plain.pivot_table(index="group", columns="run", values="y", aggfunc="mean")

@@ -36,7 +36,7 @@ def candidates(records: Records, metric: str | None = None) -> pd.DataFrame:
         method's other candidates have, failed ones included), ``diverged``; ``rank`` (1 is best); ``cells`` (tuple of
         cell hashes).
     """
-    return _ranked(records.cells, _validation(records, metric)["value"], set(records.metrics["cell"]))
+    return _ranked(records.cells, _validation(records, metric)["value"], set(records.metrics["cell"].unique()))
 
 
 def select(records: Records, by: str = "method", metric: str | None = None) -> pd.DataFrame:

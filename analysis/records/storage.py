@@ -1,27 +1,31 @@
 """Records on disk: four Parquet files a folder, written to a temporary name and renamed, read back or refused.
 
 A folder is either one set of the four files, or a results folder whose ``cells/<hash>/`` shards each hold such a set.
-A shard counts when it carries the marker ``DONE`` (read whole) or ``FAILED.json`` (its ``cells`` row alone).
+A shard counts when it carries the marker ``DONE`` (read whole) or ``FAILED.json`` (its ``cells`` row alone). Of many
+shards a joined copy is kept, see :mod:`analysis.records.joined`.
 """
 
 import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from analysis.records.frames import cells_frame, conform
+from analysis.records.joined import FEWEST, Joined, Stamp, stamp
 from analysis.records.schema import CELL_COLUMNS, SCHEMA_VERSION, TABLES, Column
 from analysis.records.tables import Records, concatenate
 from analysis.records.validation import canonical_json, check_names
 
 _ARROW = {"text": pa.string(), "real": pa.float64(), "whole": pa.int64(), "truth": pa.bool_(), "bytes": pa.binary()}
+JOINED_AT_ONCE = 500
 _VERSION_KEY = b"gmixout_schema_version"
 _FINGERPRINT_KEY = b"gmixout_records_sha256"
 
@@ -69,15 +73,56 @@ def read(folder: str | os.PathLike[str]) -> Records:
             f"a records folder holds {', '.join(f'{name}.parquet' for name in TABLES)}, or cells/<hash>/ folders; "
             f"{source} has neither; give the folder of a study's results"
         )
-    done, failed = [], []
-    for shard in sorted(path for path in shards.iterdir() if path.is_dir()):
-        if _is_ingredient(shard):
+    return _read_results(source)
+
+
+def _read_results(root: Path) -> Records:
+    joined = Joined(root)
+    known: dict[str, Stamp] = {}
+    fresh: dict[str, Stamp] = {}
+    ingredients: dict[str, Stamp] = {}
+    failed = []
+    with os.scandir(root / "cells") as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir())
+    for name in names:
+        seen = stamp(f"{root}/cells/{name}")
+        if seen is not None and joined.shards.get(name) == seen:
+            known[name] = seen
             continue
-        if (shard / "DONE").exists():
-            done.append(shard)
+        shard = root / "cells" / name
+        if (seen is not None and joined.ingredients.get(name) == seen) or _is_ingredient(shard):
+            ingredients[name] = seen or []
+        elif (shard / "DONE").exists():
+            # Looked at before it is read: what changes meanwhile is read again next time.
+            fresh[name] = seen or []
         elif (shard / "FAILED.json").exists():
             failed.append(_read_failed(shard))
-    return concatenate([_read_shards(done), *failed]) if done else concatenate(failed)
+    base = _joined_records(joined, known) if known else None
+    if base is None:
+        known, fresh = {}, known | fresh
+    parts = [base] if base is not None else []
+    if fresh:
+        parts.append(_read_shards([root / "cells" / name for name in sorted(fresh)]))
+    whole = parts[0] if len(parts) == 1 else concatenate(parts)
+    if len(known | fresh) >= FEWEST and (fresh or len(known) < len(joined.shards)):
+        tables = {name: _to_arrow(getattr(whole, name), columns, "") for name, columns in TABLES.items()}
+        joined.write(tables, known | fresh, ingredients)
+    return concatenate([whole, *failed]) if failed else whole
+
+
+def _joined_records(joined: Joined, known: Mapping[str, Stamp]) -> Records | None:
+    tables = joined.tables()
+    if tables is None:
+        return None
+    if len(known) < len(joined.shards):
+        names = pa.array(list(known), pa.string())
+        tables = {name: table.filter(pc.is_in(table["cell"], names)) for name, table in tables.items()}
+    frames = {}
+    for name, columns in TABLES.items():
+        # Let go of column by column: a frame and the table it is made of need not be there at once.
+        parts = dict(zip(columns, tables.pop(name).select(list(columns)).itercolumns()))
+        frames[name] = pd.DataFrame({column: _column(parts.pop(column), columns[column]) for column in columns})
+    return Records.trusted(**frames)
 
 
 def _is_ingredient(shard: Path) -> bool:
@@ -142,6 +187,9 @@ def _read_shards(shards: Sequence[Path]) -> Records:
         for name in TABLES:
             path = shard / f"{name}.parquet"
             parts[name].append(_checked_types(name, _read_table(path), path).replace_schema_metadata(None))
+            if len(parts[name]) == JOINED_AT_ONCE:
+                # Thousands of small tables take several times the memory of what is in them.
+                parts[name] = [pa.concat_tables(parts[name]).combine_chunks()]
     folder = shards[0].parent
     frames = {name: _to_pandas(name, pa.concat_tables(tables), folder) for name, tables in parts.items()}
     try:
@@ -203,6 +251,8 @@ def _column(values: pa.ChunkedArray, column: Column) -> pd.Series:
         return values.to_pandas(types_mapper={pa.string(): pd.StringDtype()}.get)
     if column.kind == "whole" and column.nullable:
         return values.to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)
+    if column.kind == "truth" and column.nullable:
+        return values.to_pandas(types_mapper={pa.bool_(): pd.BooleanDtype()}.get)
     return values.to_pandas()
 
 

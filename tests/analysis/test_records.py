@@ -14,7 +14,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analysis import records as schema
-from analysis.records import Records, concatenate, read, write
+from analysis.records import (
+    Records,
+    cells_frame,
+    concatenate,
+    curves_frame,
+    examples_frame,
+    metrics_frame,
+    read,
+    storage,
+    write,
+)
 
 
 def shuffled(whole: Records, seed: int = 0) -> Records:
@@ -281,3 +291,81 @@ def test_records_without_a_later_column_are_read_and_keep_their_name(small, tmp_
     assert told.fingerprint() != new.fingerprint()
     pooled = concatenate([back, told])
     assert set(pooled.cells["engine"]) == {"", '{"micro_batch":4}'}
+
+
+@pytest.fixture
+def many(tmp_path: Path, monkeypatch) -> tuple[Path, list[Path]]:
+    """A results folder with so many cheap shards that they are joined; and the shards that were read one by one."""
+    cells = []
+    for seed in range(3):
+        about = {"cell": f"{seed:016x}", "benchmark": "digits", "backbone": "v", "pretrain_seed": 0, "method": "full",
+                 "seed": seed, "steps": 2, "batch_size": 3, "learning_rate": 0.1, "settings": "{}",
+                 "status": "done"}  # fmt: skip
+        cells.append(about)
+    numbers = [{"cell": about["cell"], "weights": "reported", "split": "id_val", "metric": "accuracy_score",
+                "value": 0.5} for about in cells]  # fmt: skip
+    shards(Records(cells_frame(cells), metrics_frame(numbers), examples_frame(), curves_frame()), tmp_path)
+    monkeypatch.setattr(storage, "FEWEST", 2)
+    read_alone: list[Path] = []
+    reading = storage._read_shards
+    monkeypatch.setattr(storage, "_read_shards", lambda paths: read_alone.extend(paths) or reading(paths))
+    return tmp_path, read_alone
+
+
+def test_many_shards_are_joined_and_what_changes_is_read_anew(many) -> None:
+    folder, read_alone = many
+    first, second, third = sorted((folder / "cells").iterdir())
+    whole = read(folder)
+    assert read_alone == [first, second, third]
+    read_alone.clear()
+    joined = read(folder)
+    assert read_alone == []
+    for name in schema.TABLES:
+        schema.validate(name, getattr(joined, name))
+        pd.testing.assert_frame_equal(getattr(joined, name), getattr(whole, name))
+    # One is computed again, with another number; one is gone.
+    other = whole.keep([second.name])
+    write(Records(other.cells, other.metrics.assign(value=0.75), other.examples, other.curves), second)
+    (second / "DONE").write_text("{}")
+    shutil.rmtree(first)
+    found = read(folder)
+    assert read_alone == [second]
+    assert found.cells["cell"].tolist() == [second.name, third.name]
+    assert found.metrics["value"].tolist() == [0.75, 0.5]
+    assert read(folder).fingerprint() == found.fingerprint()
+    assert read_alone == [second]
+    # One is no longer done, one is done for others only.
+    (third / "DONE").unlink()
+    (second / "settings.json").write_text(json.dumps({"is_ingredient": True}))
+    os.utime(second / "DONE", ns=(0, 0))
+    assert len(read(folder).cells) == 0
+
+
+@pytest.mark.parametrize("damage", ["noise", "missing", "index", "version"])
+def test_a_damaged_joined_file_is_left_aside(many, damage: str) -> None:
+    folder, read_alone = many
+    whole = read(folder)
+    (metrics,) = (folder / ".joined").glob("metrics-*")
+    index = folder / ".joined" / "index.json"
+    if damage == "noise":
+        metrics.write_bytes(metrics.read_bytes()[:-9] + b"123456789")
+    elif damage == "missing":
+        metrics.unlink()
+    elif damage == "index":
+        index.write_text("{")
+    elif damage == "version":
+        index.write_text(json.dumps(json.loads(index.read_text()) | {"schema_version": 0}))
+    read_alone.clear()
+    assert read(folder).fingerprint() == whole.fingerprint()
+    assert len(read_alone) == 3
+    # And it is mended.
+    assert read(folder).fingerprint() == whole.fingerprint()
+    assert len(read_alone) == 3
+    assert len(list((folder / ".joined").iterdir())) == 5
+
+
+def test_results_that_cannot_be_written_are_read_all_the_same(many) -> None:
+    folder, read_alone = many
+    (folder / ".joined").touch()
+    assert len(read(folder).cells) == len(read(folder).cells) == 3
+    assert len(read_alone) == 6
