@@ -28,11 +28,11 @@ Tables = dict[str, pa.Table]
 
 
 def stamp(shard: str) -> Stamp | None:
-    """What a finished shard's files look like: size and time of change of its marker and tables; None if one is missing.
+    """Size and time of change of a finished shard's marker and tables; None if one is missing.
 
     Args:
         shard: Its folder.
-    """  # noqa: E501
+    """
     found: Stamp = []
     try:
         for name in ("DONE", *(f"{table}.parquet" for table in TABLES)):
@@ -84,6 +84,9 @@ class Joined:
         """
         files = {name: f"{name}-{uuid.uuid4().hex[:12]}.parquet" for name in TABLES}
         hashes = {}
+        if self._folder.is_symlink():
+            # Somebody else's results folder must not make us write, or remove, outside it.
+            return
         try:
             self._folder.mkdir(exist_ok=True)
             for name, file in files.items():
@@ -102,7 +105,8 @@ class Joined:
         except OSError:
             self._remove(list(files.values()))
             return
-        self._remove([path.name for path in self._folder.iterdir() if path.name not in (INDEX, *files.values())])
+        earlier = [path.name for name in TABLES for path in self._folder.glob(f"{name}-*.parquet")]
+        self._remove([name for name in earlier if name not in files.values()])
 
     def _put(self, name: str, content: bytes | pa.Buffer) -> None:
         temporary = self._folder / f".{name}.{uuid.uuid4().hex[:8]}.tmp"

@@ -26,6 +26,8 @@ from analysis.records.validation import canonical_json, check_names
 
 _ARROW = {"text": pa.string(), "real": pa.float64(), "whole": pa.int64(), "truth": pa.bool_(), "bytes": pa.binary()}
 JOINED_AT_ONCE = 500
+STALE = 50
+"""A running study is not joined anew for each cell: up to one new shard in so many is read by itself."""
 _VERSION_KEY = b"gmixout_schema_version"
 _FINGERPRINT_KEY = b"gmixout_records_sha256"
 
@@ -104,7 +106,8 @@ def _read_results(root: Path) -> Records:
     if fresh:
         parts.append(_read_shards([root / "cells" / name for name in sorted(fresh)]))
     whole = parts[0] if len(parts) == 1 else concatenate(parts)
-    if len(known | fresh) >= FEWEST and (fresh or len(known) < len(joined.shards)):
+    stale = len(fresh) * STALE >= max(len(known), 1) or len(known) < len(joined.shards)
+    if len(known | fresh) >= FEWEST and stale:
         tables = {name: _to_arrow(getattr(whole, name), columns, "") for name, columns in TABLES.items()}
         joined.write(tables, known | fresh, ingredients)
     return concatenate([whole, *failed]) if failed else whole

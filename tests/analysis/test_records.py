@@ -341,6 +341,16 @@ def test_many_shards_are_joined_and_what_changes_is_read_anew(many) -> None:
     assert len(read(folder).cells) == 0
 
 
+def test_a_link_in_place_of_the_joined_folder_is_not_followed(many) -> None:
+    folder, _ = many
+    elsewhere = folder.parent / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "cells-mine.parquet").write_text("mine")
+    (folder / ".joined").symlink_to(elsewhere)
+    assert len(read(folder).cells) == 3
+    assert [path.name for path in elsewhere.iterdir()] == ["cells-mine.parquet"]
+
+
 @pytest.mark.parametrize("damage", ["noise", "missing", "index", "version"])
 def test_a_damaged_joined_file_is_left_aside(many, damage: str) -> None:
     folder, read_alone = many
