@@ -147,7 +147,8 @@ class Runner:
             if self._running or self._plan.trouble:
                 busy_at = time.monotonic()
             elif time.monotonic() - busy_at > self._leave_after_s:
-                self._display.say(f"{len(self._open)} cells are in others' hands and are left to them")
+                others = len(self._open) + self._to_come
+                self._display.say(f"{others} cells are in others' hands and are left to them")
                 return
             for slot, message in pool.receive(LISTEN_S):
                 self._hear(pool, slot, message)
@@ -202,9 +203,10 @@ class Runner:
             return identity
         if self._plan.is_shared:
             self._look_elsewhere()
-            return None
-        # The queue may have lost a cell to another run of the study that gave it back; the folders know.
-        ready = next((identity for identity in list(self._open) if self._may_begin(identity)), None)
+        # The queue may have lost a cell to another run of the study that gave it back; the folders know. In a database
+        # it loses none, but what is not in the plan is nowhere else.
+        known = self._found if self._plan.is_shared else self._open
+        ready = next((identity for identity in list(known) if self._may_begin(identity)), None)
         return ready if ready is not None else self._one_more()
 
     def _may_begin(self, identity: str) -> bool:
@@ -242,7 +244,7 @@ class Runner:
         if time.monotonic() - self._looked_at < LOOK_EVERY_S:
             return
         self._looked_at = time.monotonic()
-        running = set(self._running.values())
+        running = set(self._running.values()) | self._found
         for identity, end in self._plan.over(one for one in self._open if one not in running).items():
             self._outcome.elsewhere[identity] = end
             self._settle(identity)

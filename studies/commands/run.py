@@ -23,9 +23,10 @@ from studies.plan import Plan
 from studies.pool import local, preload
 from studies.progress import display, spoken
 from studies.runner import Runner
+from studies.searching import Searching
 from studies.settings import CellSettings, Execution, StudySettings
 from studies.settings.backbones import is_own
-from studies.storage import open_storage
+from studies.storage import Storage, open_storage
 from studies.store import ResultsError, State
 from studies.viewed import class_words
 
@@ -153,19 +154,39 @@ def work(
     choices.shares(opened.study.execution.processes)
     opened.store.check([])
     console.print(f"study {opened.study.name}: results in {opened.store.root}", soft_wrap=True, highlight=False)
-    cells = opened.planned
     for line in (*opened.study.skipped(), *oracle_warning(opened.study)):
         say(console, line)
     opened.store.open([cell.identity for cell in opened.cells])
-    waiting = [cell.identity for cell in cells if opened.folder(cell).may_run(choices.retry)]
-    done = opened.done_scalars()
-    running = [identity for identity, state in opened.states().items() if state is State.RUNNING]
-    searching = begin_search(opened, console)
-    if not waiting and (searching is None or not searching.left):
-        console.print("every cell is done or has failed for good; nothing to run", highlight=False)
+    waiting = [cell.identity for cell in opened.planned if opened.folder(cell).may_run(choices.retry)]
+    storage = None
+    if choices.storage is not None and opened.study.search is not None:
+        storage = open_storage(choices.storage, opened.store.root, choices.workers)
+    searching = begin_search(opened, console, storage)
+    try:
+        if not waiting and (searching is None or not searching.left):
+            console.print("every cell is done or has failed for good; nothing to run", highlight=False)
+            outcome = Outcome()
+        else:
+            outcome = _work(opened, choices, console, waiting, searching, storage, stop, leave_after_s)
         if searching is not None:
+            outcome.elsewhere |= searching.elsewhere()
             tell_search(searching, console)
-        return Outcome()
+    finally:
+        if searching is not None:
+            searching.close()
+    return outcome
+
+
+def _work(
+    opened: Opened,
+    choices: Choices,
+    console: Console,
+    waiting: Sequence[str],
+    searching: Searching | None,
+    storage: Storage | None,
+    stop: threading.Event | None,
+    leave_after_s: float,
+) -> Outcome:
     if choices.engine == "local":
         # What workers need is imported while this process looks at data, model and plan.
         worker_context(preload())
@@ -173,15 +194,16 @@ def work(
     if choices.engine == "local":
         require_device(choices.execution(opened.study))
     require_space(opened.store.root)
+    cells = opened.planned
     by_identity = {cell.identity: cell for cell in cells}
     require_fit(opened)
     if choices.engine == "local":
         require_memory(opened, [by_identity[identity] for identity in waiting], choices)
-    storage = open_storage(choices.storage, opened.store.root, choices.workers)
-    if searching is not None and storage.database is not None:
-        raise ResultsError("a search keeps its history in the results folder: run it without --storage")
+    storage = storage or open_storage(choices.storage, opened.store.root, choices.workers)
     sampled = [opened.search_sample] if searching is not None else []
     study = opened.study
+    running = [identity for identity, state in opened.states().items() if state is State.RUNNING]
+    done = opened.done_scalars()
     with choices.hands(study, opened.store.root) as hire:
         pretrain(opened.store, [*(by_identity[identity] for identity in waiting), *sampled], console)
         shelf = opened.store.shelf if storage.database is not None else ""
@@ -205,8 +227,6 @@ def work(
         started_at = time.monotonic()
         outcome = runner.run(waiting)
     say(console, f"this run: {len(outcome.finished)} cells done in {spoken(time.monotonic() - started_at)}")
-    if searching is not None:
-        tell_search(searching, console)
     return outcome
 
 

@@ -5,13 +5,20 @@ from rich.console import Console
 from studies.opened import Opened
 from studies.searching import Searching
 from studies.settings import StudySettings
+from studies.storage import Storage
 
 
-def begin_search(opened: Opened, console: Console) -> Searching | None:
-    """Opens the study's search, if it has one, and tells what it begins from."""
+def begin_search(opened: Opened, console: Console, storage: Storage | None = None) -> Searching | None:
+    """Opens the study's search, if it has one, and tells what it begins from.
+
+    Args:
+        opened: The study.
+        console: Where it is told.
+        storage: A database that keeps the search's history; None: a journal in the results folder.
+    """
     if opened.study.search is None:
         return None
-    searching = Searching(opened.study, opened.search_sample.manifest, opened.store, opened.search_work)
+    searching = Searching(opened.study, opened.search_sample.manifest, opened.store, opened.search_work, storage)
     for note in searching.notes:
         _say(console, note)
     return searching

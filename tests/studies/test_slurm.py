@@ -130,6 +130,7 @@ def test_wrong_settings_and_missing_commands_are_refused_before_any_work(tmp_pat
     ended = here("study", "run", str(path), "--engine", "slurm", "--results", str(tmp_path / "results"))
     assert "sbatch, squeue, srun is not here" in str(ended.exception)
     ended = here("study", "run", "search-smoke", "--engine", "slurm", "--results", str(tmp_path / "results"))
+    assert "tell each other in a database" in str(ended.exception)
     assert not Path(tmp_path / "results").exists()
 
 
