@@ -12,6 +12,7 @@ from matplotlib.lines import Line2D
 
 from analysis import theme
 from analysis.design import level_label, varying_levers
+from analysis.figures.beside import write_beside
 from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted, percent
 from analysis.frontier import frontier, on_frontier
@@ -73,6 +74,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             style |= {"ls": ""} if len(curve) == 1 else {}
             handles.append(Line2D([], [], label=curve["label"].iloc[0], **style))
     handles += _notes(frame)
+    _write_rates(frame, axes, figure)
     axes.legend(handles=handles, loc="best")
     axes.set(xlabel="ID accuracy (%)", ylabel="OOD accuracy, mean of the domains (%)")
     axes.set_title("Learning-rate frontiers: compare methods at the same ID, not at the same rate")
@@ -90,9 +92,18 @@ def _draw_point(point: Mapping[Hashable, Any], style: Mapping[str, Any], axes: A
     if point["missing"] or point["diverged"]:
         face, edge, width = "white", color, 1.0
     axes.plot(x, y, style["marker"], ms=size, mfc=face, mec=edge, mew=width, alpha=alpha, zorder=5)
-    if np.isfinite(point["learning_rate"]):
-        axes.annotate(f"{point['learning_rate']:g}", (x, y), xytext=(3.5, 3.5), textcoords="offset points",
-                      fontsize=5.5, color=color, zorder=6)  # fmt: skip
+
+
+def _write_rates(frame: pd.DataFrame, axes: Axes, figure: Canvas) -> None:
+    axes.set(xlim=axes.get_xlim(), ylim=axes.get_ylim())
+    known = frame.dropna(subset=["id_score", "ood_score"])
+    # What has no rate is in the way all the same.
+    texts = ["" if np.isnan(rate) else f"{rate:g}" for rate in known["learning_rate"]]
+    colors = [theme.look(method).color for method in known["method"]]
+    marks = np.where(known["is_chosen"], 7.5, 4.5)
+    width, height = figure.get_size_inches()
+    points = known[["id_score", "ood_score"]].to_numpy(dtype=float)
+    write_beside(axes, points, texts, colors, marks, (0.93 * width, 0.88 * height), size=5.5)
 
 
 def _notes(frame: pd.DataFrame) -> list[Line2D]:

@@ -63,7 +63,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             Line2D([], [], marker="o", ls="", ms=5, mfc="white", mec=theme.FAINT, label="training not equal"),
             Line2D([], [], color="#333333", lw=1.2, label="95 % over seeds (Student's t)"),
         ],
-        loc="outside lower left", ncols=4,
+        loc="outside lower left", ncols=4, fontsize=6.5,
     )  # fmt: skip
     return list(panels.values())
 

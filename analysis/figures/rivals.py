@@ -9,11 +9,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
-from matplotlib.patheffects import withStroke
 
 from analysis import theme
+from analysis.figures.beside import write_beside
 from analysis.figures.figure import needs
-from analysis.figures.placement import RADII, place_labels
 from analysis.levers import LEVER_STUDY
 from analysis.outcomes import outcomes
 from analysis.pairing import right_answers, rows_of, score_interval
@@ -75,24 +74,9 @@ def draw_numbers(
         axes: Axes whose limits are final.
         inches: Their width and height, about.
     """
-    limits = np.array([axes.get_xlim(), axes.get_ylim()])
-    values = points[[x, y]].to_numpy(dtype=float)
-    if axes.get_xscale() == "log":
-        limits[0], values[:, 0] = np.log(limits[0]), np.log(values[:, 0])
-    canvas = 72.0 * np.array(inches)
-    places = (values - limits[:, 0]) / (limits[:, 1] - limits[:, 0]) * canvas
-    sizes = [(4.2 * len(str(number)) + 1.0, 6.6) for number in points["number"]]
-    centres = place_labels(places, sizes, marks, (canvas[0], canvas[1]))
-    for point, place, centre in zip(points.to_dict("records"), places, centres):
-        color = theme.look(point["method"]).color
-        arrow = {"arrowstyle": "-", "color": color, "lw": 0.4, "shrinkA": 0, "shrinkB": 2, "alpha": 0.8}
-        is_far = float(np.linalg.norm(centre - place)) > RADII[1] + 0.1
-        number = axes.annotate(
-            str(point["number"]), (point[x], point[y]), xytext=tuple(centre - place), textcoords="offset points",
-            ha="center", va="center", fontsize=6.3, fontweight="bold", color=color, zorder=8, annotation_clip=False,
-            arrowprops=arrow if is_far else None,
-        )  # fmt: skip
-        number.set_path_effects([withStroke(linewidth=1.3, foreground="white")])
+    colors = [theme.look(method).color for method in points["method"]]
+    texts = points["number"].astype(str).tolist()
+    write_beside(axes, points[[x, y]].to_numpy(dtype=float), texts, colors, marks, inches, weight="bold")
 
 
 def with_key(frame: pd.DataFrame, figure: Canvas, panels: int) -> list[Axes]:
