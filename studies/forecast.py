@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from studies.calibration import Calibration, Need, calibrate
+from studies.calibration import Calibration, calibrate
 from studies.costs import seconds, work_of
 from studies.disk import answer_bytes, cell_bytes
 from studies.engine import PLAIN, Engine
+from studies.needs import Need
 from studies.settings import CellSettings
 from studies.sizes import Sizes
 

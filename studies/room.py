@@ -8,10 +8,10 @@ import sys
 from collections.abc import Sequence
 
 from studies import backbones, benchmarks, fitting, shapes
-from studies.calibration import looks
 from studies.evaluate import BATCH_SIZE
 from studies.forecast import GPU_BYTES, PROCESS_BYTES, forecast
 from studies.machine import free_memory
+from studies.needs import looks
 from studies.opened import Opened
 from studies.recomputing import recompute
 from studies.settings import CellSettings, Execution

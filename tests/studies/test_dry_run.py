@@ -8,11 +8,12 @@ from torch import nn
 from typer.testing import CliRunner
 
 from studies import fitting, readiness
-from studies.calibration import Need, calibrate
+from studies.calibration import calibrate
 from studies.commands import dry_run
 from studies.commands.study import app
 from studies.forecast import Forecast, forecast
 from studies.machine import free_memory, spoken_bytes
+from studies.needs import Need
 from studies.opened import open_study
 from studies.saved import Saved
 from studies.settings import load_study
@@ -62,10 +63,10 @@ def both():
     ]
     classes = [f"thing {number}" for number in range(100)]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("studies.calibration.STEPS", 1)
-        patch.setattr("studies.calibration.WHOLE_S", 1e9)
+        patch.setattr("studies.measuring.STEPS", 1)
+        patch.setattr("studies.measuring.WHOLE_S", 1e9)
         whole = calibrate(cells, classes)
-        patch.setattr("studies.calibration.WHOLE_S", 0.0)
+        patch.setattr("studies.measuring.WHOLE_S", 0.0)
         return whole, calibrate(cells, classes)
 
 
