@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+STUDIES := levers-quick rivals granularity ensemble
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .PHONY: setup demo test test-slow lint figures check-figures bench bench-gpu
@@ -36,16 +37,13 @@ lint: setup
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix . && $(BIN)/mypy && $(BIN)/lint-imports
 
 figures: setup
-	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick
-	$(BIN)/gmixout figures figures/rivals/records --out figures/rivals
-	$(BIN)/gmixout tables figures/rivals/records --out figures/rivals
-	$(BIN)/gmixout figures figures/granularity/records --out figures/granularity
-	$(BIN)/gmixout tables figures/granularity/records --out figures/granularity
+	for study in $(STUDIES); do \
+		$(BIN)/gmixout figures figures/$$study/records --out figures/$$study && \
+		$(BIN)/gmixout tables figures/$$study/records --out figures/$$study || exit 1; \
+	done
 
 check-figures: setup
-	$(BIN)/gmixout figures figures/levers-quick/records --out figures/levers-quick --check
-	$(BIN)/gmixout figures figures/rivals/records --out figures/rivals --check
-	$(BIN)/gmixout figures figures/granularity/records --out figures/granularity --check
+	for study in $(STUDIES); do $(BIN)/gmixout figures figures/$$study/records --out figures/$$study --check || exit 1; done
 
 bench: setup
 	@echo "[bench] step time, memory, redraws, kernels and growth on this CPU, then figures and bars"
