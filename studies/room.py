@@ -31,7 +31,7 @@ def clearly_too_large(
     """Which methods need clearly more memory than a worker has, each with what to change.
 
     Shapes alone tell the most that any method could need; where that fits, as it mostly does, nothing is measured. Else
-    a step of every kind of method is, on the CPU: for a ViT-B/16 that takes the better part of a minute.
+    a step of every kind of method is, on the CPU: for a ViT-B/16 that takes a minute or two.
 
     Args:
         opened: The study.

@@ -42,7 +42,7 @@ def dry_run(opened: Opened, workers: int, console: Console, gpus: int = 1) -> in
     _say(console, f"study {opened.study.name}: a dry run, nothing is started")
     _say(
         console,
-        "looking at files, then timing a step of every kind of method: for a ViT-B/16 most of a minute of a core",
+        "looking at files, then timing a step of every kind of method: for a ViT-B/16 a minute or two of a core",
     )
     report = examine(opened, workers, gpus)
     for line in report.facts:
