@@ -152,6 +152,8 @@ def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str) -> tu
         title = FIGURES[name].title
         tags = {"Title": title, "Source": source, "Software": "gmixout"}
         replace_file(png, lambda path: figure.savefig(path, format="png", metadata=tags))
+        # The same places in both files; to find them takes as long as to draw.
+        figure.set_layout_engine("none")
         tags = {"Title": title, "Source": source, "Creator": "gmixout", "Date": None}  # type: ignore[dict-item]
         replace_file(svg, lambda path: figure.savefig(path, format="svg", metadata=tags))
     to_csv(frame, csv, fingerprint)

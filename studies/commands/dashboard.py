@@ -10,7 +10,7 @@ from analysis.printing import printed_summary, to_markdown
 from analysis.records import Records, read
 from analysis.tables import summary
 from studies import provenance
-from studies.commands.run import say
+from studies.commands.saying import say
 from studies.commands.searches import oracle_warning, search_words
 from studies.drawn import drawn
 from studies.opened import Opened

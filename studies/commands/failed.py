@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from studies.commands.run import say
+from studies.commands.saying import say
 from studies.failures import KINDS, Failure
 from studies.lease import Leased
 from studies.opened import Opened

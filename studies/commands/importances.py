@@ -10,7 +10,7 @@ from rich.table import Table
 
 from analysis import theme
 from analysis.records import Records
-from studies.commands.run import say
+from studies.commands.saying import say
 from studies.commands.summary import plain
 from studies.importances import ANOVA_WARNING, FANOVA_WARNING, FEWEST, importances
 

@@ -5,7 +5,8 @@ import time
 from filelock import FileLock
 from rich.console import Console
 
-from studies.commands.run import Choices, close, require_data, require_fit, require_space, say
+from studies.commands.run import Choices, close, require_data, require_fit, require_space
+from studies.commands.saying import say
 from studies.commands.searches import begin_search
 from studies.engines.slurm_job import Errand
 from studies.engines.slurm_jobs import FOLDER, Jobs, require_slurm, running_jobs, submit

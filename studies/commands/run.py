@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 
 from studies.commands.pretrain import pretrain
+from studies.commands.saying import say
 from studies.commands.searches import begin_search, oracle_warning, tell_search
-from studies.commands.summary import print_summary
 from studies.engines.hands import Hire
 from studies.failures import DIVERGED, KINDS
 from studies.forking import worker_context
@@ -23,12 +24,14 @@ from studies.plan import Plan
 from studies.pool import local, preload
 from studies.progress import display, spoken
 from studies.runner import Runner
-from studies.searching import Searching
 from studies.settings import CellSettings, Execution, StudySettings
 from studies.settings.backbones import is_own
 from studies.storage import Storage, open_storage
 from studies.store import ResultsError, State
 from studies.viewed import class_words
+
+if TYPE_CHECKING:
+    from studies.searching import Searching
 
 LOW_SPACE_BYTES = 64 * 2**20
 
@@ -182,7 +185,7 @@ def _work(
     choices: Choices,
     console: Console,
     waiting: Sequence[str],
-    searching: Searching | None,
+    searching: "Searching | None",
     storage: Storage | None,
     stop: threading.Event | None,
     leave_after_s: float,
@@ -298,6 +301,7 @@ def write_results(opened: Opened, choices: Choices, console: Console) -> None:
 
         drawn = draw(folder, opened.store.root / "figures")
         say(console, f"figures: {opened.store.root / 'figures'} ({sum(bool(one.files) for one in drawn)} drawn)")
+    from studies.commands.summary import print_summary
     from studies.commands.tables import write_tables
 
     written = write_tables(records, opened.store.root / "tables")
@@ -389,8 +393,3 @@ def require_space(folder: Path) -> None:
             f"the disk of {folder} is full: {free >> 20} MiB left, at least {LOW_SPACE_BYTES >> 20} MiB are needed; "
             "free space or choose another folder with --results"
         )
-
-
-def say(console: Console, line: str) -> None:
-    """Prints a line as it is."""
-    console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -1,11 +1,18 @@
 """What `gmixout study run`, `plan` and `status` say of a study's search."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from rich.console import Console
 
+from studies.commands.saying import say
 from studies.opened import Opened
-from studies.searching import Searching
 from studies.settings import StudySettings
-from studies.storage import Storage
+
+if TYPE_CHECKING:
+    from studies.searching import Searching
+    from studies.storage import Storage
 
 
 def begin_search(opened: Opened, console: Console, storage: Storage | None = None) -> Searching | None:
@@ -18,9 +25,11 @@ def begin_search(opened: Opened, console: Console, storage: Storage | None = Non
     """
     if opened.study.search is None:
         return None
+    from studies.searching import Searching
+
     searching = Searching(opened.study, opened.search_sample.manifest, opened.store, opened.search_work, storage)
     for note in searching.notes:
-        _say(console, note)
+        say(console, note)
     return searching
 
 
@@ -48,16 +57,12 @@ def tell_search(searching: Searching, console: Console) -> None:
     counts = searching.counts()
     names = {"complete": "done", "pruned": "pruned", "fail": "failed", "running": "unfinished"}
     words = ", ".join(f"{counts[state]} {name}" for state, name in names.items() if counts[state])
-    _say(console, f"search: {sum(counts.values())} trials ({words or 'none begun'})")
+    say(console, f"search: {sum(counts.values())} trials ({words or 'none begun'})")
     for found in searching.found():
         values = ", ".join(f"{name} {value:.6g}" for name, value in found.values.items())
         point = ", ".join(f"{name}={_short(value)}" for name, value in found.point.items())
-        _say(console, f"  best: {values} at {point}{found.cell and f' (cell {found.cell})'}")
+        say(console, f"  best: {values} at {point}{found.cell and f' (cell {found.cell})'}")
 
 
 def _short(value: object) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _say(console: Console, line: str) -> None:
-    console.print(line, highlight=False, soft_wrap=True, markup=False)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from studies.commands.pretrain import pretrain
-from studies.commands.run import say
+from studies.commands.saying import say
 from studies.merge import Fate, Keep, merge
 from studies.opened import Opened
 from studies.reproduce import Compared, Stored, find_stored, reproduce

@@ -70,7 +70,7 @@ class CellSettings(BaseModel):
 
         A setting that came later is left out at the value that all earlier cells had, so that they keep their identity.
         """
-        spelled = _plain(self.model_dump(mode="python"))
+        spelled = {name: _spelled(getattr(self, name)) for name in type(self).model_fields}
         for name, earlier in _LATER.items():
             *path, last = name.split(".")
             holder = reduce(lambda found, part: found.get(part) or {}, path, spelled)
@@ -131,6 +131,22 @@ class CellSettings(BaseModel):
         if self.sources:
             parts.append(f"of {len(self.sources)} runs")
         return " ".join([*parts, f"seed={self.seed}"])
+
+
+_KNOWN: dict[int, tuple[BaseModel, dict[str, Any]]] = {}
+_MOST_KNOWN = 256
+
+
+def _spelled(value: Any) -> Any:
+    if not isinstance(value, BaseModel):
+        return _plain(value)
+    # Thousands of cells share the very objects that say how they are trained and evaluated.
+    known = _KNOWN.get(id(value))
+    if known is None or known[0] is not value:
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        known = _KNOWN[id(value)] = value, _plain(value.model_dump(mode="python"))
+    return known[1]
 
 
 def _plain(value: Any) -> Any:

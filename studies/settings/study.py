@@ -263,11 +263,12 @@ class StudySettings(BaseModel):
             Cells in running order; settings that are the same after canonicalisation appear once.
         """
         cells: dict[str, CellSettings] = {}
+        levers = [self._levers(block) for block in self.methods]
         for seed, pretrain_seed, backbone in itertools.product(self.seeds, self.pretrain_seeds, self.backbones):
             common = self._common(manifest, backbone, pretrain_seed)
-            for block in self.methods:
+            for block, combined in zip(self.methods, levers, strict=True):
                 if not self.is_skipped(block, backbone):
-                    for cell in self._block_cells(block, common, seed):
+                    for cell in self._block_cells(block, common, seed, combined):
                         cells.setdefault(cell.identity, cell)
         return tuple(cells.values())
 
@@ -283,7 +284,8 @@ class StudySettings(BaseModel):
         """
         assert self.search is not None
         common = self._common(manifest, self.backbones[0], self.pretrain_seeds[0])
-        (cell,) = self._block_cells(self.search.block(values), common, self.seeds[0])
+        block = self.search.block(values)
+        (cell,) = self._block_cells(block, common, self.seeds[0], self._levers(block))
         return cell
 
     def is_searched(self, cell: CellSettings) -> bool:
@@ -322,7 +324,17 @@ class StudySettings(BaseModel):
         schedule: Schedule = block.training.over(self.training.schedule_settings())
         return schedule
 
-    def _block_cells(self, block: MethodBlock, common: dict[str, Any], seed: int) -> Iterator[CellSettings]:
+    def _levers(self, block: MethodBlock) -> list[dict[str, Any]]:
+        """The canonical levers of a block's settings; for a method without levers, none once."""
+        if not block.traits.has_levers:
+            return [{}]
+        schedule = self.schedule_of(block)
+        complete = (complete_levers(block.name, levers) for levers in block.combinations())
+        return [canonical_levers(levers, schedule.steps, schedule.weight_decay) for levers in complete]
+
+    def _block_cells(
+        self, block: MethodBlock, common: dict[str, Any], seed: int, combined: list[dict[str, Any]]
+    ) -> Iterator[CellSettings]:
         evaluation = self._evaluation(block)
         named: dict[str, Any] = {"method": block.name, "variant": block.variant, "code": block.traits.code}
         if block.pool is not None:
@@ -346,10 +358,6 @@ class StudySettings(BaseModel):
             yield CellSettings(**common, **named, seed=0, learning_rate=None, training=None, evaluation=still)
             return
         schedule = self.schedule_of(block)
-        combined: list[dict[str, Any]] = [{}]
-        if block.traits.has_levers:
-            complete = (complete_levers(block.name, levers) for levers in block.combinations())
-            combined = [canonical_levers(levers, schedule.steps, schedule.weight_decay) for levers in complete]
         for levers, options in itertools.product(combined, block.option_combinations()):
             for learning_rate in block.learning_rates or self.training.learning_rates:
                 yield CellSettings(
