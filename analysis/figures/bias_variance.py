@@ -1,5 +1,7 @@
 """Bias, variance, covariance and locality of the ensemble inside a run, stacked along each lever."""
 
+from typing import Any
+
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Canvas
@@ -30,8 +32,8 @@ def table(records: Records) -> pd.DataFrame:
     The Brier error of the ensemble of a run's M members is bias + variance / M + covariance (M - 1) / M
     (:func:`analysis.decomposition.decompose`, over runs); ``locality`` is what averaging the members' weights costs
     beyond that, where it was measured. Only settings of the other levers that were run at every level count, so that
-    levels differ in nothing else; if there are none, all do. Student's t over settings at 95 %: settings of a level
-    differ in the other levers, so intervals are wide.
+    levels differ in nothing else; if there are none, all do. Intervals at 95 % are over runs: the mean of the
+    settings' own bounds, and of the domains', which is no narrower than the mean's own.
     """
     cells = grid(lever_cells(records, rates="common"))
     known = _parts(records)
@@ -45,16 +47,11 @@ def table(records: Records) -> pd.DataFrame:
         here = _complete(comparable(cells, lever), lever)
         for position, level in enumerate(ordered_levels(lever, here[lever])):
             ours = here[(here[lever] == level).fillna(False).to_numpy(dtype=bool)]
-            # All runs of a group have its numbers, so one of them speaks for it.
-            groups = ours.drop_duplicates(["setting", "learning_rate"])
             behind = tuple(sorted(set(ours["cell"])))
             for shift in SHIFTS:
                 for part in PARTS:
-                    found = t_interval(groups[f"{shift}_{part}"].dropna())
                     rows.append({"shift": shift, "lever": lever, "level": level_label(level), "position": position,
-                                 "part": part, "estimate": found.estimate, "low": found.low, "high": found.high,
-                                 "settings": int(groups[f"{shift}_{part}"].notna().sum()),
-                                 "cells": behind})  # fmt: skip
+                                 "part": part, **_of_level(ours, f"{shift}_{part}"), "cells": behind})  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS).dropna(subset=["estimate"]).reset_index(drop=True)
 
 
@@ -101,15 +98,21 @@ def caption(frame: pd.DataFrame) -> str:
         for part in PARTS:
             line = ours[ours["part"].eq(part)].sort_values("position")
             if len(line) > 1:
-                first, last = (float(line["estimate"].iloc[place]) for place in (0, -1))
-                moves.append(f"{PARTS[part][0].split(':')[0]} {first:.3f} → {last:.3f}")
+                first, last = (_with_interval(line.iloc[place]) for place in (0, -1))
+                moves.append(f"{PARTS[part][0].split(':')[0]} {first} → {last}")
         ends = ours.sort_values("position")["level"]
         spoken.append(f"{theme.lever_label(str(lever))} {ends.iloc[0]} → {ends.iloc[-1]}: {', '.join(moves)}")
-    return (
+    text = (
         "Brier error of the ensemble of a run's M members, in parts estimated over runs: means over settings of the "
         f"other levers, up to {counted(int(frame['settings'].max()), 'setting')} a level. OOD, {'; '.join(spoken)}. "
-        "Bias contains the noise of the labels."
-    ).replace(" -", " −")
+        "Brackets: 95 % over runs. Bias contains the noise of the labels."
+    )
+    return text.replace(" -", " −").replace("[-", "[−")
+
+
+def _with_interval(row: "pd.Series[Any]") -> str:
+    interval = f" [{row['low']:.3f}, {row['high']:.3f}]" if pd.notna(row["low"]) else ""
+    return f"{row['estimate']:.3f}{interval}"
 
 
 def _complete(cells: pd.DataFrame, lever: str) -> pd.DataFrame:
@@ -122,26 +125,47 @@ def _complete(cells: pd.DataFrame, lever: str) -> pd.DataFrame:
     return cells[is_complete] if is_complete.any() else cells
 
 
+def _of_level(runs: pd.DataFrame, name: str) -> dict[str, float]:
+    """Means over settings; of bias, variance and covariance all runs of a setting have the setting's own number."""
+    settings = runs.dropna(subset=[name]).groupby(["setting", "learning_rate"])
+    found: dict[str, float] = {"estimate": settings[name].mean().mean(), "settings": settings.ngroups}
+    if f"{name}_low" in runs:
+        bounds = {end: settings[f"{name}_{end}"].first() for end in ("low", "high")}
+    else:
+        intervals = [t_interval(ours[name]) for _, ours in settings]
+        bounds = {end: pd.Series([getattr(one, end) for one in intervals], dtype=float) for end in ("low", "high")}
+    return found | {end: values.mean(skipna=False) for end, values in bounds.items()}
+
+
 def _parts(records: Records) -> pd.DataFrame:
     metrics = records.metrics
     members = metrics[metrics["weights"].eq("member")].groupby("cell")["member"].nunique()
-    found: dict[str, pd.DataFrame] = {}
-    for term in ("bias", "variance", "ensemble_error"):
-        scores = shift_scores(metrics, f"brier_{term}", weights=("members",), kinds=())
-        found[term] = scores.set_index("cell")[["id_score", "ood_score"]]
-    for weights in ("weight_average", "ensemble"):
-        scores = shift_scores(metrics, "brier_error", weights=(weights,), kinds=())
-        found[weights] = scores.set_index("cell")[["id_score", "ood_score"]]
-    index = found["bias"].index
-    share = found["variance"].div(members.reindex(index), axis=0)
+    scores = {
+        f"{term}{end}": _scores(metrics, f"brier_{term}{end}", "members")
+        for term in ("bias", "variance", "ensemble_error", "covariance") for end in ("", "_low", "_high")
+    }  # fmt: skip
+    index = scores["bias"].index
+    count = members.reindex(index)
+    share = scores["variance"].div(count, axis=0)
     parts = {
-        "bias": found["bias"],
+        "bias": scores["bias"],
         "variance_share": share,
-        "covariance_share": found["ensemble_error"] - found["bias"] - share,
-        "locality": (found["weight_average"] - found["ensemble"]).reindex(index),
+        "covariance_share": scores["ensemble_error"] - scores["bias"] - share,
+        "locality": (
+            _scores(metrics, "brier_error", "weight_average") - _scores(metrics, "brier_error", "ensemble")
+        ).reindex(index),
     }
-    named = [frame.set_axis([f"id_{name}", f"ood_{name}"], axis=1) for name, frame in parts.items()]
+    for end in ("low", "high"):
+        parts[f"bias_{end}"] = scores[f"bias_{end}"]
+        parts[f"variance_share_{end}"] = scores[f"variance_{end}"].div(count, axis=0)
+        parts[f"covariance_share_{end}"] = scores[f"covariance_{end}"].mul((count - 1) / count, axis=0)
+    named = [frame.reindex(index).set_axis([f"id_{name}", f"ood_{name}"], axis=1) for name, frame in parts.items()]
     return pd.concat(named, axis=1).rename_axis("cell").reset_index()
+
+
+def _scores(metrics: pd.DataFrame, metric: str, weights: str) -> pd.DataFrame:
+    scores = shift_scores(metrics, metric, weights=(weights,), kinds=())
+    return scores.set_index("cell")[["id_score", "ood_score"]]
 
 
 FIGURE = Figure("Bias, variance and covariance", table, draw, caption, (theme.WIDTH_INCHES, 4.8))

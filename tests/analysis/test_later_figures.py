@@ -9,6 +9,7 @@ from analysis import theme
 from analysis.barriers import barrier_errors
 from analysis.calibration import calibration_error, reliability_curve
 from analysis.figures import FIGURES, NothingToDraw
+from analysis.intervals import t_interval
 from analysis.records import PATHS, Records, metrics_frame
 from analysis.selection import select
 from tests.analysis.synthetic import fabricate
@@ -137,3 +138,27 @@ def test_bias_and_variance_compare_levels_at_the_same_settings(small) -> None:
     for lever, level in (("sparsity", "0.9"), ("anchor", "ema"), ("resample_every", "10")):
         assert estimates[lever, level] == pytest.approx(bias["ema", 10.0, 0.9])
     draws_and_speaks("bias_variance", frame)
+
+
+def test_bias_and_variance_have_intervals_over_runs(small) -> None:
+    ours = small.cells.query("method == 'gmixout'")
+    rows = []
+    for cell in ours.to_dict("records"):
+        about = {"cell": cell["cell"], "split": "id_test", "examples": 50}
+        for term, value, half in (("bias", 0.4, 0.02), ("variance", 0.1, 0.04), ("covariance", 0.08, 0.01),
+                                  ("ensemble_error", 0.49, 0.02)):  # fmt: skip
+            rows += [about | {"weights": "members", "metric": f"brier_{term}{end}", "value": value + sign * half}
+                     for end, sign in (("", 0), ("_low", -1), ("_high", 1))]  # fmt: skip
+        # What averaging weights costs differs from run to run.
+        rows += [about | {"weights": weights, "metric": "brier_error", "value": value} for weights, value in
+                 (("ensemble", 0.5), ("weight_average", 0.5 + 0.01 * (1 + cell["seed"])))]  # fmt: skip
+    frame = FIGURES["bias_variance"].table(with_metrics(small, rows)).query("shift == 'id'").set_index("part")
+    bias, locality = frame.loc["bias"].iloc[0], frame.loc["locality"].iloc[0]
+    assert (bias["low"], bias["high"]) == (pytest.approx(0.38), pytest.approx(0.42))
+    members = small.metrics.query("weights == 'member'")["member"].nunique()
+    share = frame.loc["variance_share"].iloc[0]
+    assert (share["low"], share["high"]) == (pytest.approx(0.06 / members), pytest.approx(0.14 / members))
+    seeds = sorted(ours["seed"].unique())
+    assert locality["estimate"] == pytest.approx(0.01 * (1 + sum(seeds) / len(seeds)))
+    spread = [0.01 * (1 + seed) for seed in seeds]
+    assert locality["high"] == pytest.approx(t_interval(spread).high)
