@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.compiler import is_compiling
 
 _SLICE_BYTES = 3 * 2**19
-"""Of the outputs' gradient, which three products share; what meets it is read once (best of 1 to 16 MiB, 2026-11-26)."""
+"""Of the outputs' gradient, which three products share; what meets it is read once (best of 1 to 16 MiB)."""
 
 _ROWS_AT_ONCE = 4
 """Matrix products on a CPU take rows in fours: 20 rows cost less than 19 (AVX2 and AVX-512, 2026-11-26)."""
