@@ -42,6 +42,7 @@ from rich.console import Console
 
 from benchmarks import many_cells, record, stored
 from benchmarks.empty_cell import JOB, empty_cell, times_file
+from studies.machine import free_memory
 from studies.plan import Plan
 from studies.pool import local
 from studies.progress import display
@@ -55,6 +56,8 @@ SECONDS = {"cpu": 300, "cuda": 1, "quick": 60}
 CELL_S = 30.0
 """Length of a cell that overhead is told against."""
 SLEEP_S = 2.0
+WORKER_BYTES = 400 * 2**20
+"""What a worker has for itself: it shares what it imported until it counts references to it."""
 SIZES: dict[str, Mapping[str, Any]] = {
     "cpu": {
         "overhead": 60,
@@ -139,8 +142,13 @@ def many(sizes: Mapping[str, Any]) -> Iterator[Row]:
 
 
 def makespan(sizes: Mapping[str, Any]) -> Iterator[Row]:
-    """Sleeping cells on more and more workers."""
+    """Sleeping cells on more and more workers, as many as there is memory for."""
     for workers in sizes["workers"]:
+        if workers * WORKER_BYTES > free_memory():
+            record.say(
+                QUESTION, f"without {workers} workers: they need {workers * WORKER_BYTES / 2**30:.0f} GB of memory"
+            )
+            break
         cells, load = sizes["a_worker"] * workers, _load()
         times, spent = run_cells(cells, workers, SLEEP_S)
         took, ideal = times["end"].max() - times["begin"].min(), cells / workers * SLEEP_S
