@@ -233,7 +233,7 @@ def draw_runner(table: pd.DataFrame) -> Iterator[tuple[str, Figure]]:
     left.axhline(1.0, color="black", linewidth=0.7, linestyle=(0, (3, 2)), zorder=0.9)
     left.set_xscale("log", base=2)
     left.set_xticks(rows["workers"], [str(count) for count in rows["workers"]])
-    left.set_ylim(0.0, 1.1 * max(1.5, rows["ratio"].max(initial=0.0)))
+    left.set_ylim(0.0, 1.1 * max([1.5, *rows["ratio"]]))
     left.set_xlabel("workers, four cells of 2 s each")
     left.set_ylabel("makespan / ideal")
     looks = table[table["case"].isin(["overhead", "status", "records", "figures"])].copy()

@@ -87,7 +87,8 @@ class Opened:
 
     def states(self, cells: Iterable[CellSettings] | None = None) -> dict[str, State]:
         """Where every cell stands, by identity."""
-        return {cell.identity: self.folder(cell).state() for cell in (self.cells if cells is None else cells)}
+        identities = [cell.identity for cell in (self.cells if cells is None else cells)]
+        return {identity: self.store.state(identity) for identity in identities}
 
     def counts(self) -> Counter[State]:
         """How many cells stand where."""

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 
 from filelock import FileLock
@@ -151,7 +152,7 @@ class Store:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    @property
+    @cached_property
     def cells(self) -> Path:
         """Where the cells' folders lie."""
         return self.root / "cells"
@@ -175,6 +176,12 @@ class Store:
     def cell(self, identity: str) -> CellFolder:
         """The folder of one cell."""
         return CellFolder(self.cells / identity)
+
+    def state(self, identity: str) -> State:
+        """Where a cell stands; of thousands at once quicker than by their folders, whose paths take time to be made."""
+        if os.path.exists(f"{self.cells}/{identity}/{DONE}"):
+            return State.DONE
+        return self.cell(identity).state()
 
     def identities(self) -> list[str]:
         """Every cell that has a folder, sorted."""

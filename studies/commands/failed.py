@@ -43,7 +43,7 @@ def print_failures(found: dict[str, Failure], cells: Sequence[CellSettings], arg
         arguments: What to type after a command to get this study.
         console: Where to.
     """
-    labels = {cell.identity: cell.label for cell in cells}
+    labels = {cell.identity: cell.label for cell in cells if cell.identity in found}
     for kind, meaning in KINDS.items():
         own = {identity: failure for identity, failure in found.items() if failure.kind == kind}
         if not own:

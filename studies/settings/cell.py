@@ -76,7 +76,7 @@ class CellSettings(BaseModel):
             holder = reduce(lambda found, part: found.get(part) or {}, path, spelled)
             if last in holder and holder[last] == earlier:
                 del holder[last]
-        return json.dumps(spelled, sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return _ENCODER.encode(spelled)
 
     @cached_property
     def identity(self) -> str:
@@ -133,6 +133,7 @@ class CellSettings(BaseModel):
         return " ".join([*parts, f"seed={self.seed}"])
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 _KNOWN: dict[int, tuple[BaseModel, dict[str, Any]]] = {}
 _MOST_KNOWN = 256
 
