@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-import threading
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +23,7 @@ from studies.store import ResultsError
 
 FOLDER = "slurm"
 RECORD = "jobs.json"
+OUTPUT = "submitting.log"
 ASK_PATIENCE_S = 60.0
 
 
@@ -128,12 +129,13 @@ def submit(errand: Errand, number: int, name: str, execution: Execution, storage
         stderr_to_stdout=True,
         **{option: value for option, value in how.items() if value is not None},
     )
-    with _given(storage), _deaf_to_ctrl_c():
+    with _given(storage), _deaf_to_ctrl_c(), _output_to(folder / OUTPUT):
         try:
-            jobs = executor.submit_array([errand] * number)
+            # The jobs themselves end here, too: a Ctrl-C while an object is taken down would be lost.
+            identities = [job.job_id for job in executor.submit_array([errand] * number)]
         except (submitit.core.utils.FailedJobError, OSError, ValueError) as error:
             raise ResultsError(f"SLURM does not take the jobs: {' '.join(str(error).split())}") from error
-    found = _described(settings.cluster, [job.job_id for job in jobs])
+    found = _described(settings.cluster, identities)
     content = {"cluster": found.cluster, "numbers": found.numbers, "processes": found.processes}
     write_text(folder / RECORD, json.dumps(content, indent=1) + "\n")
     return found
@@ -158,12 +160,29 @@ def _given(storage: str | None) -> Iterator[None]:
 
 @contextmanager
 def _deaf_to_ctrl_c() -> Iterator[None]:
-    """Jobs that are processes of this machine inherit it: Ctrl-C ends the command that follows them, not them."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    """Jobs that are processes of this machine inherit it: Ctrl-C ends the command that follows them, not them.
+
+    Blocked and not ignored: a Ctrl-C that comes meanwhile reaches this process afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _output_to(path: Path) -> Iterator[None]:
+    """What is started within writes there: whoever reads this command's output is not to wait for the jobs' end."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    kept = [(number, os.dup(number)) for number in (1, 2)]
+    with path.open("ab") as file:
+        try:
+            for number, _ in kept:
+                os.dup2(file.fileno(), number)
+            yield
+        finally:
+            for number, copy in kept:
+                os.dup2(copy, number)
+                os.close(copy)

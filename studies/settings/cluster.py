@@ -43,7 +43,11 @@ class SlurmSettings(BaseModel):
         ge=1,
         description="Seconds before the time limit at which a job is queued again; half of them are to save its cell.",
     )
-    requeues: int = Field(default=100, ge=0, description="How often a job may reach its time limit.")
+    requeues: int = Field(
+        default=100,
+        ge=0,
+        description="How often a job may reach its time limit; with cluster: local it starts six times at most.",
+    )
     partition: str | None = Field(default=None, description="SLURM's partition.")
     account: str | None = Field(default=None, description="SLURM's account.")
     extra: dict[str, Any] = Field(default={}, description="Further options of sbatch, by their long names.")
