@@ -14,7 +14,7 @@ from analysis import theme
 from analysis.design import PLACE, with_setting
 from analysis.intervals import bootstrap_interval, paired, t_interval
 from analysis.metric import main_metrics
-from analysis.records import LEVERS, Records
+from analysis.records import LEVERS, Records, among
 from analysis.selection import select
 from analysis.shifts import shift_scores
 
@@ -160,7 +160,7 @@ def ood_at_matched_id(
             row["is_selected"] = ours["setting"] == first[method]["setting"]
             # The same draws for every row, so that rows differ by their data alone.
             rng = np.random.default_rng(seed)
-            point = here[here["cell"].isin(first[still]["cells"] if still in first else ())]
+            point = here[among(here["cell"], first[still]["cells"] if still in first else ())]
             curve = here.iloc[:0]
             if moving in second:
                 curve = here[here["method"].eq(moving) & here["setting"].eq(second[moving]["setting"])]
@@ -203,7 +203,7 @@ def _points(records: Records) -> pd.DataFrame:
     cells, main = with_setting(records.cells), main_metrics(records)
     parts = []
     for _, place in cells.groupby(PLACE):
-        metrics = records.metrics[records.metrics["cell"].isin(place["cell"])]
+        metrics = records.metrics[among(records.metrics["cell"], place["cell"])]
         metric = str(main[place["cell"].iloc[0]])
         scores = shift_scores(metrics, metric, weights=("reported",))[["cell", *_SCORES]]
         parts.append(place.merge(scores, on="cell", how="left"))

@@ -43,6 +43,12 @@ def lever_study(records: Records) -> Records:
 
 
 @remembered
+def _of_gmixout(records: Records) -> Records:
+    """One object for all who ask, so that what is computed from it is remembered."""
+    return records.keep(records.cells.loc[records.cells["method"].eq("gmixout"), "cell"])
+
+
+@remembered
 def lever_cells(records: Records, rates: str = "chosen") -> pd.DataFrame:
     """One row a (GMixout setting, learning rate, run), with all outcomes of the reported weights.
 
@@ -58,7 +64,7 @@ def lever_cells(records: Records, rates: str = "chosen") -> pd.DataFrame:
     """
     if rates not in ("chosen", "common"):
         raise ValueError(f"rates must be 'chosen' or 'common', got {rates!r}")
-    ours = records.keep(records.cells.loc[records.cells["method"].eq("gmixout"), "cell"])
+    ours = _of_gmixout(records)
     selection = select(ours, by="setting")
     if rates == "common":
         tried = candidates(ours)

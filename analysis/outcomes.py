@@ -4,7 +4,7 @@ import pandas as pd
 
 from analysis.design import PLACE, with_setting
 from analysis.metric import main_metrics
-from analysis.records import LEVERS, Records, remembered
+from analysis.records import LEVERS, Records, among, remembered
 from analysis.shifts import SHIFT_COLUMNS, member_scores, shift_scores
 
 MEMBER_COLUMNS = ("diversity_score", "id_diversity_score", "ensemble_gain_score", "id_ensemble_gain_score")
@@ -30,16 +30,16 @@ def outcomes(records: Records, selection: pd.DataFrame, metric: str | None = Non
 
 @remembered
 def _outcomes(records: Records, wanted: tuple[str, ...], metric: str | None) -> pd.DataFrame:
-    cells = with_setting(records.cells[records.cells["cell"].isin(wanted)])
+    cells = with_setting(records.cells[among(records.cells["cell"], wanted)])
     counts = {name: cells[name].astype("Float64").to_numpy(dtype="float64", na_value=float("nan"))
               for name in COUNT_COLUMNS}  # fmt: skip
     identity = ["cell", *PLACE, "method", "setting", "run", "learning_rate", *LEVERS, "member_kind"]
     known = cells[identity].assign(**counts)
-    metrics = records.metrics[records.metrics["cell"].isin(wanted)]
+    metrics = records.metrics[among(records.metrics["cell"], wanted)]
     main = main_metrics(records)
     parts = []
     for _, place in known.groupby(PLACE):
-        ours = metrics[metrics["cell"].isin(place["cell"])]
+        ours = metrics[among(metrics["cell"], place["cell"])]
         scores = shift_scores(ours, metric or str(main[place["cell"].iloc[0]]))
         scores = scores.merge(member_scores(ours), on="cell", how="left")
         scores.loc[scores["weights"].ne("reported"), list(MEMBER_COLUMNS)] = float("nan")
@@ -59,7 +59,7 @@ def with_split_means(rows: pd.DataFrame, records: Records, metric: str) -> pd.Da
         metric: Such as ``calibration_error``; NaN where a row's cell does not have it.
     """
     keys = ["cell", "weights", "alpha"]
-    metrics = records.metrics[records.metrics["cell"].isin(set(rows["cell"]))]
+    metrics = records.metrics[among(records.metrics["cell"], set(rows["cell"]))]
     scores = shift_scores(metrics, metric, weights=tuple(rows["weights"].unique()), kinds=())[
         [*keys, "id_score", "ood_score"]
     ]

@@ -10,7 +10,7 @@ import pandas as pd
 from analysis.intervals import Interval, crossed_interval, paired, t_interval
 from analysis.metric import ACCURACY, main_metrics
 from analysis.probabilities import Floats
-from analysis.records import Records, unpack
+from analysis.records import Records, among, unpack
 
 Answers = Mapping[tuple[str, str], npt.NDArray[np.bool_]]
 
@@ -45,7 +45,7 @@ def right_answers(records: Records, cells: set[str]) -> Answers:
     """
     main = main_metrics(records)
     scored = cells & set(main.index[main.eq(ACCURACY)])
-    kept = records.examples[records.examples["cell"].isin(scored) & records.examples["weights"].eq("reported")]
+    kept = records.examples[among(records.examples["cell"], scored) & records.examples["weights"].eq("reported")]
     rows = zip(kept["cell"], kept["split"], kept["correct"], kept["examples"])
     return {(cell, split): unpack(packed, int(examples)) for cell, split, packed, examples in rows}
 

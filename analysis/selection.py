@@ -13,7 +13,7 @@ import pandas as pd
 
 from analysis.design import CHOICES, PLACE, with_setting
 from analysis.metric import main_metrics
-from analysis.records import Records, remembered
+from analysis.records import Records, among, remembered
 from analysis.shifts import shift_scores
 
 _CANDIDATE = [*PLACE, "method", "setting", "learning_rate"]
@@ -77,7 +77,7 @@ def select_alpha(records: Records, selection: pd.DataFrame | None = None, metric
     curve = curve.assign(alpha=curve["alpha"].round(6))
     rows = []
     for row in chosen.to_dict("records"):
-        ours = curve[curve["cell"].isin(row["cells"])].groupby("alpha")["value"]
+        ours = curve[among(curve["cell"], row["cells"])].groupby("alpha")["value"]
         means = ours.mean()[ours.count() == len(row["cells"])]
         if len(means):
             best = int(np.argmax(means.to_numpy()))
@@ -130,7 +130,7 @@ def _ranked(cells: pd.DataFrame, scores: pd.Series, measured: Collection[str] = 
     # Published results seldom tell ID validation; a method's only candidate is no choice, and needs none.
     candidates = {tuple(map(str, key)): len(group[_CANDIDATE].drop_duplicates())
                   for key, group in known.groupby([*PLACE, "method"])}  # fmt: skip
-    known["is_measured"] = (known["cell"].isin(measured) & known["status"].eq("done")).to_numpy(dtype=bool)
+    known["is_measured"] = (known["status"].eq("done") & among(known["cell"], measured)).to_numpy(dtype=bool)
     rows = []
     for key, group in known.reset_index(drop=True).groupby(_CANDIDATE, dropna=False, sort=True):
         place = tuple(map(str, key[:3]))

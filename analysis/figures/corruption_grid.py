@@ -14,7 +14,7 @@ from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted, percent
 from analysis.intervals import paired
 from analysis.metric import main_metrics
-from analysis.records import Records
+from analysis.records import Records, among
 from analysis.selection import select
 from analysis.shifts import SEVERITIES
 
@@ -36,7 +36,7 @@ def table(records: Records) -> pd.DataFrame:
     """
     chosen = select(records)
     cells = {cell for names in chosen["cells"] for cell in names}
-    metrics = records.metrics[records.metrics["cell"].isin(cells) & records.metrics["weights"].eq("reported")]
+    metrics = records.metrics[among(records.metrics["cell"], cells) & records.metrics["weights"].eq("reported")]
     metrics = metrics[metrics["split"].str.startswith("corruption/")]
     main = metrics["cell"].astype(object).map(main_metrics(records))
     metrics = metrics[metrics["metric"].astype(object).eq(main).to_numpy(dtype=bool)]
@@ -48,7 +48,7 @@ def table(records: Records) -> pd.DataFrame:
     kinds = whole["kind"].nunique()
     means = whole.groupby("cell")["score"].agg(["mean", "count"]).reset_index()
     means = means[means["count"].eq(kinds)].rename(columns={"mean": "score"}).assign(kind=MEAN)
-    runs = with_setting(records.cells[records.cells["cell"].isin(cells)])[["cell", "method", "run"]]
+    runs = with_setting(records.cells[among(records.cells["cell"], cells)])[["cell", "method", "run"]]
     scores = pd.concat([whole, means], ignore_index=True).merge(runs, on="cell")
     needs(bool(scores["method"].eq("full").any()), "full fine-tuning on corruptions", "run it in the same study")
     base = {kind: dict(zip(group["run"], group["score"]))

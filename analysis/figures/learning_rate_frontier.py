@@ -22,6 +22,9 @@ from analysis.records import LEVERS, Records
 from analysis.selection import select
 
 FEWEST_RATES = 3
+MOST_SETTINGS = 6
+"""Curves of settings beside the preferred one; more of them nobody tells apart."""
+
 DASHES = ((4.0, 1.5), (1.2, 1.2), (5.0, 1.5, 1.2, 1.5), (2.5, 1.0))
 COLUMNS = ["kind", "method", "label", "setting", *LEVERS, "learning_rate", "is_chosen", "id_score", "id_lowest",
            "id_highest", "ood_score", "ood_lowest", "ood_highest", "runs", "missing", "diverged", "cells"]  # fmt: skip
@@ -32,9 +35,10 @@ def table(records: Records) -> pd.DataFrame:
 
     Returns:
         ``kind`` is ``method`` (of the settings with at least two rates the one that ID validation prefers), ``setting``
-        (any other GMixout setting with at least three rates) or ``zero_shot`` (a single point, no rate); ``label``
-        names the curve; ``is_chosen`` marks the rate that ID validation chose. A rate at which every run diverged or
-        failed keeps its row, with NaN scores; see :func:`analysis.frontier.frontier`.
+        (other GMixout settings with at least three rates, the six at most that ID validation prefers) or ``zero_shot``
+        (a single point, no rate); ``label`` names the curve; ``is_chosen`` marks the rate that ID validation chose. A
+        rate at which every run diverged or failed keeps its row, with NaN scores; see
+        :func:`analysis.frontier.frontier`.
     """
     records = lever_study(records)
     points = frontier(records)
@@ -42,11 +46,16 @@ def table(records: Records) -> pd.DataFrame:
           "run a study that lists several learning_rates")  # fmt: skip
     known = on_frontier(records)
     preferred = set(zip(*(select(known)[name] for name in ("method", "setting"))))
-    chosen = set(zip(*(select(known, by="setting")[name] for name in ("method", "setting", "learning_rate"))))
+    best = select(known, by="setting")
+    chosen = set(zip(*(best[name] for name in ("method", "setting", "learning_rate"))))
     is_preferred = np.array([key in preferred for key in zip(points["method"], points["setting"])])
     rates = points.groupby(["method", "setting"])["learning_rate"].transform("size")
     points["kind"] = np.where(is_preferred, "method", "setting")
-    points = points[is_preferred | (points["method"].eq("gmixout") & rates.ge(FEWEST_RATES))]
+    is_further = ~is_preferred & points["method"].eq("gmixout") & rates.ge(FEWEST_RATES)
+    further = best[best["setting"].isin(points.loc[is_further, "setting"]) & best["method"].eq("gmixout")]
+    ranked = further.sort_values("id_val_score", ascending=False, kind="stable")
+    shown = list(ranked["setting"].head(MOST_SETTINGS))
+    points = points.loc[is_preferred | (is_further & points["setting"].isin(shown))]
     keys = zip(points["method"], points["setting"], points["learning_rate"])
     points = points.assign(is_chosen=[key in chosen for key in keys], label=_labels(points))
     parts = [part.reindex(columns=COLUMNS).astype(object) for part in (points, _zero_shot(records)) if len(part)]
@@ -153,10 +162,13 @@ def caption(frame: pd.DataFrame) -> str:
     points = [f"{row['label']} {percent(row['id_score'])} / {percent(row['ood_score'])} at {row['learning_rate']:g}"
               for row in chosen.to_dict("records")]  # fmt: skip
     lost = int(frame["diverged"].sum() + frame["missing"].sum())
+    further = frame.loc[frame["kind"].eq("setting"), "setting"].nunique()
+    cut = f" Of GMixout's other settings there may be more than these {further}, the best on ID validation."
     return (
         f"ID / OOD (%) of {counted(frame[['method', 'setting']].drop_duplicates().shape[0], 'curve')} along learning "
         f"rates, means over runs; at the rate that ID validation chose: {'; '.join(points)}. Bars reach from the "
         f"lowest to the highest run; {counted(lost, 'run') if lost else 'no run'} diverged or missing."
+        f"{cut if further == MOST_SETTINGS else ''}"
     )
 
 

@@ -12,7 +12,7 @@ from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted, percent
 from analysis.levers import compared_levers, lever_cells
 from analysis.outcomes import outcomes
-from analysis.records import Records
+from analysis.records import Records, among
 from analysis.selection import select
 
 RESPONSES = ("id_score", "ood_score", "diversity_score")
@@ -47,7 +47,7 @@ def table(records: Records) -> pd.DataFrame:
                 place = {"lever": lever, "level": level_label(level), "position": position, "response": response,
                          "method": "gmixout"}  # fmt: skip
                 if level in means:
-                    mean, behind = means[level], here["cell"][here["cell"].isin(crossed["cell"])]
+                    mean, behind = means[level], here["cell"][among(here["cell"], crossed["cell"])]
                     rows.append({"kind": "level", **place, "estimate": mean.estimate, "low": mean.low,
                                  "high": mean.high, "cells": tuple(sorted(set(behind)))})  # fmt: skip
                 for _, group in here.groupby("setting"):

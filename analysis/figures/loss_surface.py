@@ -13,7 +13,7 @@ from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted, listed
 from analysis.intervals import t_interval
 from analysis.levers import lever_study
-from analysis.records import PATHS, Records
+from analysis.records import PATHS, Records, among
 from analysis.selection import select
 
 NAMES = {
@@ -45,7 +45,7 @@ def table(records: Records) -> pd.DataFrame:
     records = lever_study(records)
     methods = {cell: row["method"] for row in select(records).to_dict("records") for cell in row["cells"]}
     metrics = records.metrics
-    metrics = metrics[metrics["cell"].isin(methods) & metrics["weights"].isin(PATHS)]
+    metrics = metrics[among(metrics["cell"], methods) & metrics["weights"].isin(PATHS)]
     metrics = metrics[metrics["metric"].isin(["cross_entropy_error", *BARRIERS])]
     needs(len(metrics) > 0, "losses along paths between a run's models", "run a study that asks for the surface")
     metrics = metrics.assign(

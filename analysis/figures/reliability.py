@@ -9,7 +9,7 @@ from analysis import theme
 from analysis.figures.figure import Figure, needs
 from analysis.figures.words import listed, percent
 from analysis.levers import lever_study
-from analysis.records import Records
+from analysis.records import Records, among
 from analysis.selection import select
 
 SHIFTS = {"id": "ID", "ood": "OOD, all domains together"}
@@ -29,7 +29,7 @@ def table(records: Records) -> pd.DataFrame:
     chosen = select(records)
     methods = {cell: row["method"] for row in chosen.to_dict("records") for cell in row["cells"]}
     metrics = records.metrics
-    metrics = metrics[metrics["cell"].isin(methods) & metrics["weights"].eq("reported")]
+    metrics = metrics[among(metrics["cell"], methods) & metrics["weights"].eq("reported")]
     parts = metrics["metric"].str.extract(r"^bin_(?P<kind>confidence|accuracy)_(?P<bin>\d+)(?:_score)?$")
     is_bin = parts["bin"].notna()
     # Asked before anything is assigned: an empty frame would take the rows of what it is given.

@@ -150,10 +150,17 @@ def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str) -> tu
         figure.text(0.995, 0.004, source[: len("records sha256:") + SHORT], ha="right", va="bottom", fontsize=5,
                     color=theme.FAINT)  # fmt: skip
         title = FIGURES[name].title
+        # A legend inside its axes changes no layout, and to find its best place again and again takes seconds.
+        inner = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
+        for legend in inner:
+            legend.set_in_layout(False)
         tags = {"Title": title, "Source": source, "Software": "gmixout"}
         replace_file(png, lambda path: figure.savefig(path, format="png", metadata=tags))
         # The same places in both files; to find them takes as long as to draw.
         figure.set_layout_engine("none")
+        for legend in inner:
+            corner = legend.axes.transAxes.inverted().transform(legend.get_window_extent().p0)
+            legend.set_loc((float(corner[0]), float(corner[1])))
         tags = {"Title": title, "Source": source, "Creator": "gmixout", "Date": None}  # type: ignore[dict-item]
         replace_file(svg, lambda path: figure.savefig(path, format="svg", metadata=tags))
     to_csv(frame, csv, fingerprint)

@@ -12,7 +12,7 @@ from analysis.figures.figure import Figure, needs
 from analysis.figures.words import counted, listed, percent
 from analysis.levers import lever_study
 from analysis.metric import main_metric
-from analysis.records import Records
+from analysis.records import Records, among
 from analysis.selection import select
 from analysis.shifts import shift_scores
 
@@ -135,7 +135,7 @@ def _members(records: Records, runs: pd.DataFrame) -> list[pd.DataFrame]:
     if not parts:
         return []
     having = set(members["cell"])
-    ours = metrics[metrics["cell"].isin(having)]
+    ours = metrics[among(metrics["cell"], having)]
     for weights in ("reported", "ensemble"):
         scores = shift_scores(ours, metric, weights=(weights,), kinds=())
         parts.append(scores.assign(kind=weights, member=0))

@@ -3,6 +3,7 @@
 The reader owns the schema; ``studies`` writes what it finds here.
 """
 
+from analysis.records.among import among
 from analysis.records.column_map import ColumnMap, read_map
 from analysis.records.foreign import read_foreign, read_given
 from analysis.records.frames import cells_frame, curves_frame, examples_frame, metrics_frame, pack, unpack
@@ -45,6 +46,7 @@ __all__ = [
     "Column",
     "ColumnMap",
     "Records",
+    "among",
     "canonical_json",
     "cells_frame",
     "concatenate",

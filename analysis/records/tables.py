@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from analysis.records.among import among
 from analysis.records.frames import cells_frame, curves_frame, examples_frame, metrics_frame, unpack
 from analysis.records.schema import KEYS, SCHEMA_VERSION, TABLES
 from analysis.records.validation import validate
@@ -67,7 +68,9 @@ class Records:
     def keep(self, cells: Iterable[str]) -> "Records":
         """The records of these cells alone; names that are not present are ignored."""
         chosen = list(cells)
-        return Records(*(frame[frame["cell"].isin(chosen)].reset_index(drop=True) for frame in self._frames()))
+        return Records.trusted(
+            *(frame[among(frame["cell"], chosen)].reset_index(drop=True) for frame in self._frames())
+        )
 
     def where(self, **equal: object) -> "Records":
         """The records of the cells whose columns have these values, e.g. ``where(method="full", seed=0)``.

@@ -228,5 +228,11 @@ def test_figure_shows_one_curve_a_method_and_long_gmixout_curves(records, known)
     three = FIGURES["learning_rate_frontier"].table(long).query("method == 'gmixout'")
     assert (three["kind"].eq("setting").sum(), three["kind"].eq("method").sum()) == (9, 3)
     assert "GMixout, anchor ema, sparsity 0.9" in set(three["label"])
+    grid = fabricate(learning_rates=RATES, anchors=("ema", "latest"), periods=(1.0,), sparsities=(.2, .4, .5, .6, .9),
+                     seeds=(0,))  # fmt: skip
+    cut = FIGURES["learning_rate_frontier"].table(grid).query("method == 'gmixout'")
+    best = select(grid, by="setting").query("method == 'gmixout'").sort_values("id_val_score", ascending=False)
+    assert set(cut["setting"]) == set(best["setting"].head(7)), "the preferred one and the next six"
+    assert "there may be more than these 6" in FIGURES["learning_rate_frontier"].caption(cut)
     with pytest.raises(NothingToDraw, match="two learning rates"):
         FIGURES["learning_rate_frontier"].table(fabricate(anchors=(), learning_rates=(1e-3,)))

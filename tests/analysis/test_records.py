@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from analysis import records as schema
 from analysis.records import (
     Records,
+    among,
     cells_frame,
     concatenate,
     curves_frame,
@@ -243,6 +244,17 @@ def test_costs_are_nulls_where_nobody_counted(small, tmp_path: Path) -> None:
 def test_joining_the_same_cell_twice_is_refused(small) -> None:
     with pytest.raises(ValueError, match="one part only"):
         concatenate([small, small])
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.sampled_from("abcde")), max_size=8),
+    st.lists(st.one_of(st.none(), st.sampled_from("abcdef")), max_size=5),
+    st.sampled_from(["string", "object", "category"]),
+)
+def test_among_tells_what_isin_tells(names, wanted, dtype) -> None:
+    column = pd.Series(names, dtype=dtype)
+    known = [name for name in wanted if name is not None]
+    assert among(column, wanted).tolist() == column.isin(known).tolist()
 
 
 def test_where_and_keep(small) -> None:
