@@ -19,6 +19,7 @@ from analysis.design import (
     ordered_levels,
     other_levers,
     varying_levers,
+    with_setting,
     with_shared_runs,
 )
 from analysis.effects import contrast
@@ -30,6 +31,9 @@ from analysis.records import Records, remembered
 from analysis.selection import candidates, select
 
 RESPONSES = ("id_score", "ood_score", "corruption_score", "diversity_score", "ood_calibration_error")
+ARMS = ("anchor", "decay", "period", "sparsity")
+"""Variants that follow a lever."""
+
 LEVER_STUDY = ("zero_shot", "linear_probe", "full", "random_mask", "mixout", "gmixout")
 
 
@@ -43,9 +47,24 @@ def lever_study(records: Records) -> Records:
 
 
 @remembered
-def _of_gmixout(records: Records) -> Records:
-    """One object for all who ask, so that what is computed from it is remembered."""
-    return records.keep(records.cells.loc[records.cells["method"].eq("gmixout"), "cell"])
+def with_arms(records: Records, method: str = "gmixout") -> Records:
+    """The records of a method and of its lever arms, all under the method's own name.
+
+    A study may run levers beside a method whose settings it compares with rivals, as variants that are named after the
+    lever (``gmixout/decay``): so they are no candidates of that method, but they are what its levers do. An arm's cell
+    with a setting that the method has itself, or an earlier arm, is left out.
+    """
+    names = {method: 0, **{f"{method}/{arm}": number for number, arm in enumerate(ARMS, 1)}}
+    ours = records.cells[records.cells["method"].isin(list(names))]
+    if ours["method"].eq(method).all():
+        return records.keep(ours["cell"])
+    ours = with_setting(ours)
+    order = ours["method"].astype(object).map(names).astype(int)
+    ours = ours.iloc[np.argsort(order.to_numpy(), kind="stable")]
+    cells = ours.drop_duplicates([*PLACE, "setting", "learning_rate", "run"])["cell"]
+    kept = records.keep(cells)
+    renamed = kept.cells.assign(method=pd.array([method] * len(kept.cells), dtype="string"))
+    return Records.trusted(renamed, kept.metrics, kept.examples, kept.curves)
 
 
 @remembered
@@ -64,7 +83,7 @@ def lever_cells(records: Records, rates: str = "chosen") -> pd.DataFrame:
     """
     if rates not in ("chosen", "common"):
         raise ValueError(f"rates must be 'chosen' or 'common', got {rates!r}")
-    ours = _of_gmixout(records)
+    ours = with_arms(records)
     selection = select(ours, by="setting")
     if rates == "common":
         tried = candidates(ours)

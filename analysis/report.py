@@ -18,6 +18,7 @@ from analysis.figures.render import SHORT, draw_all
 from analysis.figures.words import counted
 from analysis.findings import Finding, findings
 from analysis.outcomes import places
+from analysis.plain_names import plainly_named, shared_words
 from analysis.records import Records
 
 _STYLE = """
@@ -103,8 +104,8 @@ def report(
 
 def _findings(records: Records) -> str:
     parts = ['<p class="faint">Every choice was made on ID validation. A blue bar marks what the named test finds '
-             "significant at 5 %.</p>"]  # fmt: skip
-    found = places(records)
+             f"significant at 5 %. {_text(shared_words(records))}</p>"]  # fmt: skip
+    found = places(plainly_named(records))
     for here in found:
         if len(found) > 1:
             parts.append(f"<h3>{_text(' on '.join(here.cells[name].iloc[0] for name in reversed(PLACE)))}</h3>")

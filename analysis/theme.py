@@ -79,6 +79,7 @@ OTHER = ("#999999", "#777777", "#BBBBBB")
 ADDITIONS: Mapping[str, str] = MappingProxyType(
     {
         "crop": "random crops",
+        "flip": "mirroring",
         "randaugment": "RandAugment",
         "mixup": "MixUp",
         "cutmix": "CutMix",
@@ -89,6 +90,9 @@ ADDITIONS: Mapping[str, str] = MappingProxyType(
         "early_stopping": "early stopping",
     }
 )
+WITHOUT = "no_"
+"""Begins an addition that all training of a study has, but not this method's, see :mod:`analysis.plain_names`."""
+
 # RandAugment acts on random crops, so that saying both says one thing twice.
 IMPLIED: Mapping[str, str] = MappingProxyType({"crop": "randaugment"})
 
@@ -208,14 +212,18 @@ def look(method: str) -> Look:
     A base without an entry gets its own name, a fixed spare colour and the family ``other``.
 
     Example:
-        >>> [look(name).label for name in ("gmixout+crop+randaugment", "ensemble/short", "mine")]
-        ['GMixout + RandAugment', 'Ensemble (short)', 'mine']
+        >>> [look(name).label for name in ("gmixout+crop+randaugment", "ensemble/short", "flyp+no_crop", "mine")]
+        ['GMixout + RandAugment', 'Ensemble (short)', 'FLYP − random crops', 'mine']
     """
     base, variant, additions = name_parts(method)
     shown = METHODS.get(base, Look(base, OTHER[sum(base.encode()) % len(OTHER)], "p"))
     label = shown.label + (f" ({variant.replace('_', ' ')})" if variant else "")
     said = [one for one in additions if IMPLIED.get(one) not in additions]
-    return replace(shown, label=" + ".join([label, *(ADDITIONS.get(one, one.replace("_", " ")) for one in said)]))
+    for one in said:
+        name = one.removeprefix(WITHOUT)
+        sign = "−" if one.startswith(WITHOUT) else "+"
+        label += f" {sign} {ADDITIONS.get(name, name.replace('_', ' '))}"
+    return replace(shown, label=label)
 
 
 def plainest(methods: Iterable[str], base: str) -> str:

@@ -80,7 +80,7 @@ def check_all(
         if paths[".csv"].exists():
             problems += differences(paths[".csv"].read_text(encoding="utf-8"), csv_text(one.frame, fingerprint))
         if paths[".md"].exists() and paths[".md"].read_text(encoding="utf-8") != caption(
-            one.name, one.frame, fingerprint
+            one.name, one.frame, fingerprint, one.note
         ):
             problems.append(f"{paths['.md']} is not the caption of these records")
         problems += [f"{path} was drawn from other records" for path in (paths[".png"], paths[".svg"])

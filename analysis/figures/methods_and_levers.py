@@ -14,7 +14,7 @@ from analysis.effects import level_means
 from analysis.figures.figure import Figure, needs
 from analysis.figures.lever_panels import draw_references
 from analysis.figures.words import counted, id_and_ood, percent
-from analysis.levers import lever_cells
+from analysis.levers import lever_cells, with_arms
 from analysis.outcomes import outcomes
 from analysis.records import Records
 from analysis.selection import candidates, select
@@ -96,7 +96,7 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 def _over_sparsity(records: Records) -> list[dict[str, Any]]:
-    ours = records.where(method="mixout")
+    ours = with_arms(records, "mixout")
     tried = candidates(ours)
     rates = [set(group["learning_rate"]) for _, group in tried.groupby("sparsity")]
     shared = set.intersection(*rates) if rates else set()

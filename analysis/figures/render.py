@@ -16,6 +16,7 @@ from analysis import theme
 from analysis.design import PLACE
 from analysis.figures import FIGURES, NothingToDraw
 from analysis.figures.words import cells_behind, counted
+from analysis.plain_names import plainly_named, shared_words
 from analysis.printing import replace_file, to_csv
 from analysis.records import Records
 
@@ -68,7 +69,8 @@ def draw_all(
         if one.frame is None:
             drawn.append(Drawn(one.full_name, (), one.skipped))
         else:
-            drawn.append(Drawn(one.full_name, draw_one(one.name, one.frame, target / one.full_name, fingerprint)))
+            files = draw_one(one.name, one.frame, target / one.full_name, fingerprint, one.note)
+            drawn.append(Drawn(one.full_name, files))
     if progress:
         progress("", total, total)
     return drawn
@@ -83,16 +85,20 @@ class Redrawn:
         full_name: The same with benchmark and backbone appended where the records hold several.
         frame: The table, or None where there is nothing to draw.
         skipped: Why there is none.
+        note: What all training adds, if anything.
     """
 
     name: str
     full_name: str
     frame: pd.DataFrame | None
     skipped: str = ""
+    note: str = ""
 
 
 def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], None] | None = None) -> Iterator[Redrawn]:
     """The tables of these figures for each benchmark and backbone of the records, without drawing.
+
+    Methods are named without what all training adds, see :func:`analysis.plain_names.plainly_named`.
 
     Args:
         records: Any records.
@@ -103,13 +109,14 @@ def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], No
     for name in names if not found else ():
         yield Redrawn(name, name, None, "the records hold no cell; run a study")
     for benchmark, backbone in found:
-        here = records.where(benchmark=benchmark, backbone=backbone) if len(found) > 1 else records
+        given = records.where(benchmark=benchmark, backbone=backbone) if len(found) > 1 else records
+        here, note = plainly_named(given), shared_words(given)
         for name in names:
             full_name = name if len(found) == 1 else f"{name}.{benchmark}.{backbone}"
             if progress:
                 progress(full_name)
             try:
-                yield Redrawn(name, full_name, FIGURES[name].table(here))
+                yield Redrawn(name, full_name, FIGURES[name].table(here), note=note)
             except NothingToDraw as reason:
                 yield Redrawn(name, full_name, None, str(reason))
 
@@ -126,19 +133,19 @@ def wanted_figures(names: Sequence[str] | None) -> list[str]:
     return wanted
 
 
-def caption(name: str, frame: pd.DataFrame, fingerprint: str) -> str:
+def caption(name: str, frame: pd.DataFrame, fingerprint: str, note: str = "") -> str:
     """A figure's title and caption in Markdown, with the number of cells behind it and the records' hash."""
     figure = FIGURES[name]
     cells = counted(cells_behind(frame), "cell")
     source = f"Drawn from {cells} of the records sha256:{fingerprint[:SHORT]}."
-    return f"**{figure.title}.** {figure.caption(frame)} {source}\n"
+    return f"**{figure.title}.** {' '.join(one for one in (figure.caption(frame), note, source) if one)}\n"
 
 
 def _places(records: Records) -> list[list[str]]:
     return records.cells[PLACE].drop_duplicates().sort_values(PLACE).to_numpy().tolist()
 
 
-def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str) -> tuple[Path, ...]:
+def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str, note: str = "") -> tuple[Path, ...]:
     """Draws one figure from its table and writes ``stem``.png, .svg, .csv and .md (the caption); returns the paths."""
     source = f"records sha256:{fingerprint}"
     png, svg, csv, words = (stem.with_name(stem.name + ending) for ending in ENDINGS)
@@ -164,6 +171,6 @@ def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str) -> tu
         tags = {"Title": title, "Source": source, "Creator": "gmixout", "Date": None}  # type: ignore[dict-item]
         replace_file(svg, lambda path: figure.savefig(path, format="svg", metadata=tags))
     to_csv(frame, csv, fingerprint)
-    text = caption(name, frame, fingerprint)
+    text = caption(name, frame, fingerprint, note)
     replace_file(words, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
     return png, svg, csv, words

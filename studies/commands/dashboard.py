@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from analysis.plain_names import plainly_named
 from analysis.printing import printed_summary, to_markdown
 from analysis.records import Records, read
 from analysis.tables import summary
@@ -62,7 +63,7 @@ def note(opened: Opened, records: Records) -> str:
         "This is a copy in memory: nothing that is changed here touches a result.",
     ]
     if records.cells["status"].eq("done").any():
-        lines.append(to_markdown(printed_summary(summary(records))))
+        lines.append(to_markdown(printed_summary(summary(plainly_named(records)))))
     return "\n\n".join(lines)
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from analysis.plain_names import plainly_named
 from analysis.printing import replace_file
 from analysis.records import Records, read, read_given
 from analysis.report import report as page
@@ -46,8 +47,9 @@ def report(
     else:
         records, settings, title, folder = _of_study(study, results)
         target = out or folder / "report.html"
+    named = plainly_named(records)
     tables = {name: printed(frame) for name, (compute, printed) in TABLES.items()
-              if not (frame := compute(records)).empty}  # fmt: skip
+              if not (frame := compute(named)).empty}  # fmt: skip
     with console.status("drawing") as status:
 
         def say(name: str, done: int, total: int) -> None:

@@ -14,6 +14,7 @@ from analysis.design import level_label
 from analysis.frontier import ood_at_matched_id
 from analysis.levers import lever_effects
 from analysis.metric import ACCURACY, PRINTED, main_metrics
+from analysis.plain_names import plainly_named, shared_words
 from analysis.records import Records
 from analysis.tables import summary
 
@@ -29,6 +30,9 @@ def print_summary(records: Records, console: Console) -> None:
     if scored:
         names = ", ".join(PRINTED[metric] for metric in scored)
         console.print(f"scores are {names}, the benchmark's own", highlight=False)
+    if shared := shared_words(records):
+        console.print(shared, highlight=False)
+    records = plainly_named(records)
     console.print(methods_table(summary(records)))
     effects = lever_effects(records)
     if len(effects):
@@ -39,7 +43,8 @@ def print_summary(records: Records, console: Console) -> None:
 
 
 def summary_json(records: Records) -> str:
-    """All tables as JSON, fractions; a value that does not exist is null."""
+    """All tables as JSON, fractions; a value that does not exist is null. Methods are named as in the tables."""
+    records = plainly_named(records)
     tables = {"methods": summary(records), "levers": lever_effects(records), "matched": matched_rows(records)}
     return json.dumps({name: _rows(frame) for name, frame in tables.items()}, indent=1)
 

@@ -14,6 +14,7 @@ from analysis.latex import to_latex
 from analysis.levers import lever_effects
 from analysis.one_run import ensembles, printed_ensembles
 from analysis.overview import overview
+from analysis.plain_names import plainly_named, shared_words
 from analysis.printing import (
     printed_comparisons,
     printed_costs,
@@ -78,6 +79,8 @@ NOTES: Mapping[str, str] = {
 def write_tables(records: Records, out: Path) -> list[Path]:
     """Writes every table that the records have rows for: ``NAME.md``, ``NAME.tex``, and ``NAME.csv`` in full precision.
 
+    Methods are named without what all training adds; the note under a table tells what that is.
+
     Args:
         records: Any records.
         out: Folder; made if need be.
@@ -86,13 +89,14 @@ def write_tables(records: Records, out: Path) -> list[Path]:
         The files.
     """
     out.mkdir(parents=True, exist_ok=True)
-    fingerprint = records.fingerprint()
+    fingerprint, shared = records.fingerprint(), shared_words(records)
+    named = plainly_named(records)
     written = []
     for name, (compute, printed) in TABLES.items():
-        frame = compute(records)
+        frame = compute(named)
         if frame.empty:
             continue
-        text, note = printed(frame), NOTES.get(name, "")
+        text, note = printed(frame), " ".join(one for one in (NOTES.get(name, ""), shared) if one)
         for path, content in (
             (out / f"{name}.md", to_markdown(text, note)),
             (out / f"{name}.tex", to_latex(text, note)),

@@ -5,8 +5,12 @@ import re
 
 import pytest
 
+from analysis.levers import LEVER_STUDY, with_arms
+from analysis.plain_names import plainly_named
+from analysis.records import Records, cells_frame, curves_frame, examples_frame, metrics_frame
 from studies.backbones import PROMPTS
 from studies.benchmarks import FACTS
+from studies.frames import cell_row
 from studies.settings import load_study, preset_names, study_path
 
 PRESETS = ("domainnet", "iwildcam", "imagenet", "imagenet-lt", "cifar100c")
@@ -100,3 +104,15 @@ def test_comments_say_what_is_stated_and_what_is_ours(name):
     networks = math.ceil(load_study(name).training.steps / period)
     assert f"k = {period:g}, so {networks} sub-networks" in ours
     assert f"lambda = {decay:g}" in ours
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_reference_points_of_figures_are_found_though_all_training_has_crops(name):
+    cells = [cell for cell in cells_of(name) if not cell.is_ingredient]
+    rows = cells_frame([cell_row(cell, "done") for cell in cells])
+    named = plainly_named(Records(rows, metrics_frame(), examples_frame(), curves_frame()))
+    assert set(LEVER_STUDY) <= set(named.cells["method"])
+    arms = with_arms(named).cells
+    if name == "domainnet":
+        assert all(arms[lever].nunique() > 3 for lever in ("ema_decay", "resample_every", "sparsity"))
+        assert with_arms(named, "mixout").cells["sparsity"].nunique() > 3
