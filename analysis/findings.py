@@ -1,5 +1,6 @@
 """What a study found, in plain sentences, each with the test that it rests on."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from analysis.figures.figure import NothingToDraw
 from analysis.figures.words import counted, listed, percent, with_interval
 from analysis.finding import SIGNIFICANCE, Finding, p_text
 from analysis.lever_findings import lever_findings
+from analysis.metric import ACCURACY, PRINTED, main_metric
 from analysis.outcomes import outcomes
 from analysis.pairing import repeated, rows_of
 from analysis.question_findings import ensemble_findings, granularity_findings
@@ -42,7 +44,7 @@ def findings(records: Records) -> list[Finding]:
         raise ValueError("findings are of one benchmark and backbone; cut the records down with Records.where")
     if not records.cells["status"].eq("done").any():
         return []
-    return [
+    found = [
         *_tradeoff(records),
         *_against_full(records),
         *_no_loss(records),
@@ -52,6 +54,8 @@ def findings(records: Records) -> list[Finding]:
         *(ensemble_findings(records) or _members(records)),
         *_lost(records),
     ]
+    plain, metric = PRINTED[ACCURACY], PRINTED[main_metric(records)]
+    return [replace(one, text=one.text.replace(plain, metric)) for one in found]
 
 
 def _tradeoff(records: Records) -> list[Finding]:

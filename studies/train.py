@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from analysis.accuracy import accuracy_score, cross_entropy_error
+from analysis.accuracy import SCORES, accuracy_score, cross_entropy_error
 from studies import checkpoint
 from studies.benchmarks.benchmark import Images
 from studies.checkpoint import NEVER, Checkpointing, Progress, restore_random
@@ -236,6 +236,9 @@ class _Run:
         progress.curve.append((progress.step, "id_val_accuracy_score", accuracy_score(answers, labels)))
         progress.curve.append((progress.step, "id_val_cross_entropy_error", cross_entropy_error(answers, labels)))
         score = self.score(answers, labels)
+        for name, known in SCORES.items():
+            if known is self.score is not accuracy_score:
+                progress.curve.append((progress.step, f"id_val_{name}_score", score))
         # Strictly better: of equals the earliest, which has moved least.
         if self.schedule.checkpoint_selection == "best_id_val" and score > progress.best_score:
             progress.best_score, progress.best_weights = score, method.reported_weights()

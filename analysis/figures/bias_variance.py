@@ -168,4 +168,6 @@ def _scores(metrics: pd.DataFrame, metric: str, weights: str) -> pd.DataFrame:
     return scores.set_index("cell")[["id_score", "ood_score"]]
 
 
-FIGURE = Figure("Bias, variance and covariance", table, draw, caption, (theme.WIDTH_INCHES, 4.8))
+FIGURE = Figure(
+    "Bias, variance and covariance", table, draw, caption, (theme.WIDTH_INCHES, 4.8), is_of_main_metric=False
+)

@@ -79,9 +79,7 @@ def check_all(
         problems = [f"{path} is missing" for path in lost]
         if paths[".csv"].exists():
             problems += differences(paths[".csv"].read_text(encoding="utf-8"), csv_text(one.frame, fingerprint))
-        if paths[".md"].exists() and paths[".md"].read_text(encoding="utf-8") != caption(
-            one.name, one.frame, fingerprint, one.note
-        ):
+        if paths[".md"].exists() and paths[".md"].read_text(encoding="utf-8") != caption(one, fingerprint):
             problems.append(f"{paths['.md']} is not the caption of these records")
         problems += [f"{path} was drawn from other records" for path in (paths[".png"], paths[".svg"])
                      if path.exists() and not _names(path, fingerprint)]  # fmt: skip

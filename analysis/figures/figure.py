@@ -25,6 +25,8 @@ class Figure:
         draw: Draws that frame on an empty matplotlib figure and returns its axes, colour bars left out.
         caption: The same frame to a few sentences that say what is drawn, with the numbers that they state.
         size: Width and height in inches.
+        is_of_main_metric: Whether its "accuracy" is the benchmark's own metric, and is called by that one's name where
+            it is another (macro-F1).
     """
 
     title: str
@@ -32,6 +34,7 @@ class Figure:
     draw: Callable[[pd.DataFrame, Canvas], list[Axes]]
     caption: Callable[[pd.DataFrame], str]
     size: tuple[float, float]
+    is_of_main_metric: bool = True
 
 
 def needs(condition: bool, what: str, how: str) -> None:

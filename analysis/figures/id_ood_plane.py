@@ -111,6 +111,8 @@ def _draw_cloud(cloud: pd.DataFrame, levels: list[object], axes: Axes, figure: C
     colors = theme.sequence_colors(len(values))
     points = axes.scatter(cloud["id_score"], cloud["ood_score"], c=positions, cmap=colors, norm=norm, s=17,
                           linewidths=0.4, edgecolors="white", zorder=2)  # fmt: skip
+    if len(values) < 2:
+        return
     bar = figure.colorbar(points, ax=axes, ticks=range(len(values)), shrink=0.55, aspect=16, pad=0.02)
     bar.ax.set_yticklabels([f"{value:g}" for value in values])
     bar.ax.tick_params(which="both", length=0)

@@ -90,4 +90,4 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-FIGURE = Figure("Long-tail groups", table, draw, caption, (theme.WIDTH_INCHES, 3.6))
+FIGURE = Figure("Long-tail groups", table, draw, caption, (theme.WIDTH_INCHES, 3.6), is_of_main_metric=False)

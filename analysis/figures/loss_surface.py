@@ -143,4 +143,4 @@ def _draw_barriers(frame: pd.DataFrame, paths: list[str], methods: list[str], ax
     axes.locator_params(axis="x", nbins=4)
 
 
-FIGURE = Figure("Loss surface", table, draw, caption, (theme.WIDTH_INCHES, 6.6))
+FIGURE = Figure("Loss surface", table, draw, caption, (theme.WIDTH_INCHES, 6.6), is_of_main_metric=False)

@@ -99,4 +99,4 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-FIGURE = Figure("Reliability", table, draw, caption, (theme.WIDTH_INCHES, 3.9))
+FIGURE = Figure("Reliability", table, draw, caption, (theme.WIDTH_INCHES, 3.9), is_of_main_metric=False)

@@ -11,11 +11,13 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure as Canvas
+from matplotlib.text import Text
 
 from analysis import theme
 from analysis.design import PLACE
 from analysis.figures import FIGURES, NothingToDraw
 from analysis.figures.words import cells_behind, counted
+from analysis.metric import ACCURACY, PRINTED, main_metric
 from analysis.plain_names import plainly_named, shared_words
 from analysis.printing import replace_file, to_csv
 from analysis.records import Records
@@ -69,8 +71,7 @@ def draw_all(
         if one.frame is None:
             drawn.append(Drawn(one.full_name, (), one.skipped))
         else:
-            files = draw_one(one.name, one.frame, target / one.full_name, fingerprint, one.note)
-            drawn.append(Drawn(one.full_name, files))
+            drawn.append(Drawn(one.full_name, draw_one(one, target / one.full_name, fingerprint)))
     if progress:
         progress("", total, total)
     return drawn
@@ -86,6 +87,7 @@ class Redrawn:
         frame: The table, or None where there is nothing to draw.
         skipped: Why there is none.
         note: What all training adds, if anything.
+        score: What the figure's "accuracy" is: of the benchmark's own metric the printed name.
     """
 
     name: str
@@ -93,6 +95,12 @@ class Redrawn:
     frame: pd.DataFrame | None
     skipped: str = ""
     note: str = ""
+    score: str = PRINTED[ACCURACY]
+
+    def said(self, text: str) -> str:
+        """A text of the figure, with the metric's own name."""
+        plain = PRINTED[ACCURACY]
+        return text.replace(plain, self.score).replace(plain.capitalize(), self.score[0].upper() + self.score[1:])
 
 
 def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], None] | None = None) -> Iterator[Redrawn]:
@@ -110,13 +118,14 @@ def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], No
         yield Redrawn(name, name, None, "the records hold no cell; run a study")
     for benchmark, backbone in found:
         given = records.where(benchmark=benchmark, backbone=backbone) if len(found) > 1 else records
-        here, note = plainly_named(given), shared_words(given)
+        here, note, main = plainly_named(given), shared_words(given), PRINTED[main_metric(given)]
         for name in names:
             full_name = name if len(found) == 1 else f"{name}.{benchmark}.{backbone}"
             if progress:
                 progress(full_name)
             try:
-                yield Redrawn(name, full_name, FIGURES[name].table(here), note=note)
+                score = main if FIGURES[name].is_of_main_metric else PRINTED[ACCURACY]
+                yield Redrawn(name, full_name, FIGURES[name].table(here), note=note, score=score)
             except NothingToDraw as reason:
                 yield Redrawn(name, full_name, None, str(reason))
 
@@ -133,30 +142,42 @@ def wanted_figures(names: Sequence[str] | None) -> list[str]:
     return wanted
 
 
-def caption(name: str, frame: pd.DataFrame, fingerprint: str, note: str = "") -> str:
+def caption(one: Redrawn, fingerprint: str) -> str:
     """A figure's title and caption in Markdown, with the number of cells behind it and the records' hash."""
-    figure = FIGURES[name]
-    cells = counted(cells_behind(frame), "cell")
+    assert one.frame is not None
+    figure = FIGURES[one.name]
+    cells = counted(cells_behind(one.frame), "cell")
     source = f"Drawn from {cells} of the records sha256:{fingerprint[:SHORT]}."
-    return f"**{figure.title}.** {' '.join(one for one in (figure.caption(frame), note, source) if one)}\n"
+    said = one.said(f"**{figure.title}.** {figure.caption(one.frame)}")
+    return " ".join(part for part in (said, one.note, source) if part) + "\n"
 
 
 def _places(records: Records) -> list[list[str]]:
     return records.cells[PLACE].drop_duplicates().sort_values(PLACE).to_numpy().tolist()
 
 
-def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str, note: str = "") -> tuple[Path, ...]:
+def canvas(one: Redrawn) -> Canvas:
+    """A figure as it is drawn, not yet laid out, with the metric's own name; within :func:`analysis.theme.style`."""
+    assert one.frame is not None
+    figure = Canvas(figsize=FIGURES[one.name].size, layout="constrained")
+    FigureCanvasAgg(figure)
+    FIGURES[one.name].draw(one.frame, figure)
+    for label in figure.findobj(Text) if one.score != PRINTED[ACCURACY] else ():
+        label.set_text(one.said(label.get_text()))  # type: ignore[attr-defined]
+    return figure
+
+
+def draw_one(one: Redrawn, stem: Path, fingerprint: str) -> tuple[Path, ...]:
     """Draws one figure from its table and writes ``stem``.png, .svg, .csv and .md (the caption); returns the paths."""
+    assert one.frame is not None
     source = f"records sha256:{fingerprint}"
     png, svg, csv, words = (stem.with_name(stem.name + ending) for ending in ENDINGS)
     with theme.style():
-        figure = Canvas(figsize=FIGURES[name].size, layout="constrained")
-        FigureCanvasAgg(figure)
-        FIGURES[name].draw(frame, figure)
+        figure = canvas(one)
         figure.get_layout_engine().set(rect=(0.0, 0.022, 1.0, 0.978))  # type: ignore[union-attr,call-arg]
         figure.text(0.995, 0.004, source[: len("records sha256:") + SHORT], ha="right", va="bottom", fontsize=5,
                     color=theme.FAINT)  # fmt: skip
-        title = FIGURES[name].title
+        title = one.said(FIGURES[one.name].title)
         # A legend inside its axes changes no layout, and to find its best place again and again takes seconds.
         inner = [legend for axes in figure.axes if (legend := axes.get_legend()) is not None]
         for legend in inner:
@@ -170,7 +191,7 @@ def draw_one(name: str, frame: pd.DataFrame, stem: Path, fingerprint: str, note:
             legend.set_loc((float(corner[0]), float(corner[1])))
         tags = {"Title": title, "Source": source, "Creator": "gmixout", "Date": None}  # type: ignore[dict-item]
         replace_file(svg, lambda path: figure.savefig(path, format="svg", metadata=tags))
-    to_csv(frame, csv, fingerprint)
-    text = caption(name, frame, fingerprint, note)
+    to_csv(one.frame, csv, fingerprint)
+    text = caption(one, fingerprint)
     replace_file(words, lambda path: path.write_text(text, encoding="utf-8", newline="\n"))
     return png, svg, csv, words

@@ -69,8 +69,9 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             look = theme.look(method)
             line = ours[ours["method"].eq(method) & ours["kind"].isin(["curve", "member"])].sort_values("at")
             axes.fill_between(line["at"], line["lowest"], line["highest"], color=look.color, alpha=0.12, lw=0)
-            axes.plot(line["at"], line["value"], color=look.color, marker=look.marker if is_members else "", ms=3.5,
-                      lw=1.2)  # fmt: skip
+            # A single point makes no line.
+            marker = look.marker if is_members or len(line) == 1 else ""
+            axes.plot(line["at"], line["value"], color=look.color, marker=marker, ms=3.5, lw=1.2)
             for kind, place, fill in (("reported", 1.12, look.color), ("ensemble", 1.24, "white")):
                 end = ours[ours["method"].eq(method) & ours["kind"].eq(kind)]
                 if len(end) and len(line):

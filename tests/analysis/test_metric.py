@@ -5,6 +5,8 @@ import pandas as pd
 import pytest
 
 from analysis.comparisons import compare
+from analysis.figures.render import canvas, caption, redrawn
+from analysis.findings import findings
 from analysis.metric import ACCURACY, main_metric, main_metrics
 from analysis.outcomes import outcomes
 from analysis.records import Records, metrics_frame
@@ -78,3 +80,19 @@ def test_each_benchmark_has_its_own_metric(records) -> None:
     pd.testing.assert_frame_equal(ours, select(records))
     with pytest.raises(ValueError, match="cut them down"):
         main_metric(both)
+
+
+def test_figures_call_the_metric_by_its_name(small) -> None:
+    plane, corrupted = redrawn(scored_by_macro_f1(small), ["id_ood_plane", "corruption_severity"])
+    axes = canvas(plane).axes[0]
+    assert (axes.get_xlabel(), axes.get_ylabel()) == ("ID macro-F1 (%)", "OOD macro-F1, mean of the domains (%)")
+    assert "Macro-F1 in and out of distribution" in caption(plane, "0" * 64)
+    # What is accuracy on every benchmark stays accuracy.
+    assert canvas(corrupted).axes[0].get_ylabel() == "accuracy, mean of the corruption kinds (%)"
+    assert canvas(next(redrawn(small, ["id_ood_plane"]))).axes[0].get_xlabel() == "ID accuracy (%)"
+
+
+def test_findings_call_the_metric_by_its_name(small) -> None:
+    texts = [one.text for one in findings(scored_by_macro_f1(small))]
+    assert any("ID macro-F1" in text for text in texts)
+    assert not any("accuracy" in text for text in texts)

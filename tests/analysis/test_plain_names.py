@@ -41,7 +41,7 @@ def test_figures_are_those_of_plain_names_and_say_what_is_added(both):
         assert (expected.note, found.note) == (
             "", "All training is with random crops, mirroring, unless a method says otherwise."
         )  # fmt: skip
-        assert found.note in caption(found.name, found.frame, "0" * 64, found.note)
+        assert found.note in caption(found, "0" * 64)
 
 
 def test_plain_records_stay_the_object_they_are(both):

@@ -105,6 +105,15 @@ def test_best_checkpoint_is_the_best_by_the_benchmarks_own_score(fresh, examples
     assert macro_f1_score(logits(model, examples.images), examples.labels) == min(told)
 
 
+def test_curve_shows_the_benchmarks_own_score_beside_accuracy(fresh, examples):
+    schedule = Schedule(steps=2, validate_every=2)
+    for score, own in ((accuracy_score, set()), (macro_f1_score, {"id_val_macro_f1_score"})):
+        model = copy.deepcopy(fresh)
+        progress = train(model, METHODS["full"](model, CELL), examples, examples, schedule, 1e-3, 0, score=score)
+        names = {name for _, name, _ in progress.curve if name.startswith("id_val")}
+        assert names == {"id_val_accuracy_score", "id_val_cross_entropy_error"} | own
+
+
 @pytest.mark.parametrize("clip", [1.0, None])
 def test_divergence_is_an_alarm_with_its_step(fresh, examples, clip):
     with pytest.raises(Diverged, match=r"the (loss|gradient) is (nan|inf) at step \d+"):
