@@ -1,6 +1,7 @@
 """From numbers per split to numbers per shift: ID, mean and worst OOD domain, corruptions, gap, many/medium/few.
 
-A mean over splits that are not all there is NaN, never a mean over fewer, and never 0.
+A mean over splits that are not all there is NaN, never a mean over fewer, and never 0. A benchmark whose only shift are
+corruptions (CIFAR-100-C) has these as its OOD splits.
 """
 
 from collections.abc import Sequence
@@ -29,28 +30,36 @@ def shift_scores(
         metrics: The ``metrics`` table of one benchmark's records.
         metric: Which metric; group columns are filled for ``accuracy_score`` only.
         weights: Which weights to keep.
-        domains: OOD domains of the mean; by default all that any row names.
+        domains: OOD domains of the mean; by default all that any row of the table names, whatever its metric, and where
+            there is none, corruptions.
         kinds: Corruption kinds of the mean (each at 5 severities); by default all that any row names.
 
     Returns:
         Columns ``cell``, ``weights``, ``alpha``; ``id_score`` (split ``id_test``); ``ood_score`` (mean of the domains)
-        and ``worst_domain_score`` (their minimum); ``corruption_score`` (mean over kinds and severities);
-        ``gap_error`` = ``id_score - ood_score``; ``many_score``, ``medium_score``, ``few_score`` on ``id_test``.
-        NaN wherever a needed split is missing.
+        and ``worst_domain_score`` (their minimum; of corruptions the worst kind's mean over severities);
+        ``corruption_score`` (mean over kinds and severities); ``gap_error`` = ``id_score - ood_score``;
+        ``many_score``, ``medium_score``, ``few_score`` on ``id_test``. NaN wherever a needed split is missing.
     """
     chosen = metrics[metrics["weights"].isin(list(weights)) & metrics["split"].ne("")]
     wide = _by_split(chosen[chosen["metric"].eq(metric)])
     names = [str(name) for name in wide.columns]
     if domains is None:
         domains = sorted(name.removeprefix("ood/") for name in names if name.startswith("ood/"))
-    if kinds is None:
-        kinds = sorted({name.split("/")[1] for name in names if name.startswith("corruption/")})
-    domain_splits = [f"ood/{domain}" for domain in domains]
-    corruption_splits = [f"corruption/{kind}/{severity}" for kind in kinds for severity in SEVERITIES]
+        has_corruptions_alone = not domains and only_corruptions(metrics)
+    else:
+        has_corruptions_alone = False
+    known = sorted({name.split("/")[1] for name in names if name.startswith("corruption/")})
+    corruption_splits = _corrupted(known if kinds is None else kinds)
     scores = pd.DataFrame(index=wide.index)
     scores["id_score"] = _mean(wide, ["id_test"])
-    scores["ood_score"] = _mean(wide, domain_splits)
-    scores["worst_domain_score"] = _complete(wide, domain_splits).min(axis=1, skipna=False)
+    if has_corruptions_alone:
+        scores["ood_score"] = _mean(wide, _corrupted(known))
+        by_kind = pd.DataFrame({kind: _mean(wide, _corrupted([kind])) for kind in known}, index=wide.index)
+        scores["worst_domain_score"] = by_kind.min(axis=1, skipna=False)
+    else:
+        domain_splits = [f"ood/{domain}" for domain in domains]
+        scores["ood_score"] = _mean(wide, domain_splits)
+        scores["worst_domain_score"] = _complete(wide, domain_splits).min(axis=1, skipna=False)
     scores["corruption_score"] = _mean(wide, corruption_splits)
     scores["gap_error"] = scores["id_score"] - scores["ood_score"]
     for group in GROUPS:
@@ -58,6 +67,21 @@ def shift_scores(
         group_scores = _by_split(rows if metric == "accuracy_score" else rows.iloc[:0])
         scores[f"{group}_score"] = _mean(group_scores.reindex(wide.index), ["id_test"])
     return scores.reset_index()
+
+
+def only_corruptions(metrics: pd.DataFrame) -> bool:
+    """Whether corruptions are the only shift that a benchmark's ``metrics`` table knows.
+
+    Example:
+        >>> only_corruptions(pd.DataFrame({"split": ["id_test", "corruption/fog/1"]}))
+        True
+        >>> only_corruptions(pd.DataFrame({"split": ["id_test", "corruption/fog/1", "ood/sketch"]}))
+        False
+    """
+    splits = metrics["split"].unique()
+    return any(name.startswith("corruption/") for name in splits) and not any(
+        name.startswith("ood/") for name in splits
+    )
 
 
 def member_scores(
@@ -165,6 +189,10 @@ def _by_split(rows: pd.DataFrame) -> pd.DataFrame:
     index, columns = pd.MultiIndex.from_frame(keys), pd.Index(splits, name="split")
     # A copy would turn the rows into columns, and sums over splits round by how these lie in memory.
     return pd.DataFrame(found, index=index, columns=columns, copy=False)
+
+
+def _corrupted(kinds: Sequence[str]) -> list[str]:
+    return [f"corruption/{kind}/{severity}" for kind in kinds for severity in SEVERITIES]
 
 
 def _complete(wide: pd.DataFrame, splits: Sequence[str]) -> pd.DataFrame:

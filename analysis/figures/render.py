@@ -21,6 +21,7 @@ from analysis.metric import ACCURACY, PRINTED, main_metric
 from analysis.plain_names import plainly_named, shared_words
 from analysis.printing import replace_file, to_csv
 from analysis.records import Records
+from analysis.shifts import only_corruptions
 
 SHORT = 12
 ENDINGS = (".png", ".svg", ".csv", ".md")
@@ -88,6 +89,7 @@ class Redrawn:
         skipped: Why there is none.
         note: What all training adds, if anything.
         score: What the figure's "accuracy" is: of the benchmark's own metric the printed name.
+        domains: What its OOD splits are: domains, or corruptions where there is no other shift.
     """
 
     name: str
@@ -96,10 +98,12 @@ class Redrawn:
     skipped: str = ""
     note: str = ""
     score: str = PRINTED[ACCURACY]
+    domains: str = "domains"
 
     def said(self, text: str) -> str:
-        """A text of the figure, with the metric's own name."""
+        """A text of the figure, with the metric's own name and that of the OOD splits."""
         plain = PRINTED[ACCURACY]
+        text = text.replace("of the domains", f"of the {self.domains}")
         return text.replace(plain, self.score).replace(plain.capitalize(), self.score[0].upper() + self.score[1:])
 
 
@@ -118,6 +122,7 @@ def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], No
         yield Redrawn(name, name, None, "the records hold no cell; run a study")
     for benchmark, backbone in found:
         given = records.where(benchmark=benchmark, backbone=backbone) if len(found) > 1 else records
+        domains = "corruptions" if only_corruptions(given.metrics) else "domains"
         here, note, main = plainly_named(given), shared_words(given), PRINTED[main_metric(given)]
         for name in names:
             full_name = name if len(found) == 1 else f"{name}.{benchmark}.{backbone}"
@@ -125,7 +130,7 @@ def redrawn(records: Records, names: Sequence[str], progress: Callable[[str], No
                 progress(full_name)
             try:
                 score = main if FIGURES[name].is_of_main_metric else PRINTED[ACCURACY]
-                yield Redrawn(name, full_name, FIGURES[name].table(here), note=note, score=score)
+                yield Redrawn(name, full_name, FIGURES[name].table(here), "", note, score, domains)
             except NothingToDraw as reason:
                 yield Redrawn(name, full_name, None, str(reason))
 
@@ -162,7 +167,7 @@ def canvas(one: Redrawn) -> Canvas:
     figure = Canvas(figsize=FIGURES[one.name].size, layout="constrained")
     FigureCanvasAgg(figure)
     FIGURES[one.name].draw(one.frame, figure)
-    for label in figure.findobj(Text) if one.score != PRINTED[ACCURACY] else ():
+    for label in figure.findobj(Text):
         label.set_text(one.said(label.get_text()))  # type: ignore[attr-defined]
     return figure
 

@@ -45,6 +45,23 @@ def test_a_missing_split_makes_the_mean_nan(small) -> None:
         assert scores.drop(cell)[names].notna().all(axis=None)
 
 
+def test_corruptions_are_the_ood_splits_where_there_is_no_other_shift(small) -> None:
+    alone = small.metrics[~small.metrics["split"].str.startswith("ood/")]
+    scores = shift_scores(alone, weights=("reported", "wise")).set_index("cell")
+    reported = scores[scores["weights"].eq("reported")]
+    assert reported["ood_score"].equals(reported["corruption_score"])
+    assert reported["gap_error"].equals(reported["id_score"] - reported["corruption_score"])
+    cell = reported.index[0]
+    kinds = [np.mean([value(alone, cell, f"corruption/{kind}/{s}") for s in range(1, 6)]) for kind in KINDS]
+    assert reported.loc[cell, "worst_domain_score"] == pytest.approx(min(kinds))
+    # WiSE-FT's models are not evaluated on corruptions.
+    assert scores.loc[scores["weights"].eq("wise"), "ood_score"].isna().all()
+    # Where a domain is known, but not this one's number, the number is missing.
+    assert shift_scores(small.metrics, "accuracy_score", domains=("none",))["ood_score"].isna().all()
+    cut = small.metrics[small.metrics["weights"].ne("reported") | ~small.metrics["split"].str.startswith("ood/")]
+    assert shift_scores(cut, weights=("reported",))["ood_score"].isna().all()
+
+
 def test_groups_come_from_id_test() -> None:
     whole = fabricate(anchors=(), benchmark="digits-longtail", groups=True, learning_rates=(1e-3,))
     scores = shift_scores(whole.metrics, weights=("reported",))
