@@ -27,6 +27,7 @@ _CASES = {
     "kernels": ("work",),
     "input_pipeline": ("backbone", "batch", "rival"),
     "runner": ("case", "workers"),
+    "diversity": ("case", "members", "examples", "width"),
 }
 _LARGE = (64, 128)
 _UNITS = ("element_10", "element_2", "row_10", "column_10", "column16_10", "block64_10")
@@ -89,6 +90,8 @@ BARS: dict[str, tuple[Bar, ...]] = {
         _runner("records of 10 000 cells with 100 numbers, s", "wall_s", 2.0, "records"),
         _runner("records of 10 000 cells with 100 numbers, MB", "peak_mb", 500.0, "records"),
         _runner("all figures from them, s", "wall_s", 60.0, "figures"),
+        Bar("all diversity measures of 20 × 10 000 × 1 000 logits, s", "diversity", "wall_s", 60.0),
+        Bar("all diversity measures of 20 × 10 000 × 1 000 logits, MB", "diversity", "peak_mb", 4000.0),
     ),
     "cuda": (
         _step("step / full fine-tuning, column 10 %, batch ≥ 64", 0.82, "column_10", batches=_LARGE),
@@ -181,7 +184,7 @@ def _worst(bar: Bar, table: pd.DataFrame) -> pd.Series | None:
 
 
 def _named(bar: Bar, row: pd.Series) -> str:
-    words = {"batch": "batch {}", "workers": "{} workers"}
+    words = {"batch": "batch {}", "workers": "{} workers", "members": "{} members", "examples": "{} examples"}
     parts = [words.get(column, "{}").format(row[column]) for column in _CASES[bar.question]]
     if len(bar.alternatives) > 1:
         parts.append(str(row["rival"]))

@@ -37,6 +37,10 @@ COLUMNS: dict[str, tuple[str, ...]] = {
         *_CASE, "rival", "readers", "cores", "feed_images_per_s", "step_images_per_s", "fed_images_per_s", "cost",
         "rounds", "is_default", *_PROVENANCE,
     ),
+    "diversity": (
+        "case", "members", "examples", "width", "measures", "threads", "wall_s", "cpu_s", "peak_mb", "arrays_mb",
+        "device", "cores", "numpy", "date",
+    ),
     "runner": ("case", "workers", "cells", "cores", "load", "wall_s", "cpu_s", "peak_mb", "ratio", *_PROVENANCE),
 }  # fmt: skip
 
