@@ -10,6 +10,7 @@ import json
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ from analysis.records.validation import canonical_json, check_names
 
 _ARROW = {"text": pa.string(), "real": pa.float64(), "whole": pa.int64(), "truth": pa.bool_(), "bytes": pa.binary()}
 JOINED_AT_ONCE = 500
+MOST_READERS = 8
+"""Threads that read shards; more wait for Python's part of it."""
 STALE = 50
 """A running study is not joined anew for each cell: up to one new shard in so many is read by itself."""
 _VERSION_KEY = b"gmixout_schema_version"
@@ -185,20 +188,28 @@ def _read_shards(shards: Sequence[Path]) -> Records:
     # Joined as Arrow and turned into frames once: a frame a shard takes ten times as long. The marker's hashes, not the
     # stored fingerprint, say here whether a shard is whole.
     parts: dict[str, list[pa.Table]] = {name: [] for name in TABLES}
-    for shard in shards:
-        _check_marker(shard)
-        for name in TABLES:
-            path = shard / f"{name}.parquet"
-            parts[name].append(_checked_types(name, _read_table(path), path).replace_schema_metadata(None))
-            if len(parts[name]) == JOINED_AT_ONCE:
-                # Thousands of small tables take several times the memory of what is in them.
-                parts[name] = [pa.concat_tables(parts[name]).combine_chunks()]
+    with ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_READERS)) as readers:
+        for start in range(0, len(shards), JOINED_AT_ONCE):
+            # Most of the time is pyarrow's own, in which other threads go on.
+            for tables in readers.map(_read_shard, shards[start : start + JOINED_AT_ONCE]):
+                for name, table in zip(TABLES, tables, strict=True):
+                    parts[name].append(table)
+            # Thousands of small tables take several times the memory of what is in them.
+            parts = {name: [pa.concat_tables(tables).combine_chunks()] for name, tables in parts.items()}
     folder = shards[0].parent
     frames = {name: _to_pandas(name, pa.concat_tables(tables), folder) for name, tables in parts.items()}
     try:
         return Records(**frames).canonical()
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
+
+
+def _read_shard(shard: Path) -> list[pa.Table]:
+    _check_marker(shard)
+    paths = {name: shard / f"{name}.parquet" for name in TABLES}
+    return [
+        _checked_types(name, _read_table(path), path).replace_schema_metadata(None) for name, path in paths.items()
+    ]
 
 
 def _read_table(path: Path) -> pa.Table:
