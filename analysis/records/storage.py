@@ -207,9 +207,7 @@ def _read_shards(shards: Sequence[Path]) -> Records:
 def _read_shard(shard: Path) -> list[pa.Table]:
     _check_marker(shard)
     paths = {name: shard / f"{name}.parquet" for name in TABLES}
-    return [
-        _checked_types(name, _read_table(path), path).replace_schema_metadata(None) for name, path in paths.items()
-    ]
+    return [_checked_types(name, _read_table(path), path).replace_schema_metadata(None) for name, path in paths.items()]
 
 
 def _read_table(path: Path) -> pa.Table:
