@@ -8,7 +8,6 @@ from analysis import theme
 from analysis.design import PLACE
 from analysis.records import Records, remembered
 
-WITHOUT = theme.WITHOUT
 UNTRAINED = ("pretrained", "several")
 """Families of methods that train nothing themselves, so that nothing is added to them."""
 
@@ -48,7 +47,7 @@ def plain_name(method: str, shared: Additions) -> str:
         return method
     name, *additions = method.split("+")
     own = [one for one in additions if one not in shared]
-    return "+".join([name, *own, *(f"{WITHOUT}{one}" for one in shared if one not in additions)])
+    return "+".join([name, *own, *(f"{theme.WITHOUT}{one}" for one in shared if one not in additions)])
 
 
 @remembered
