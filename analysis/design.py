@@ -58,7 +58,8 @@ def with_setting(cells: pd.DataFrame) -> pd.DataFrame:
         raise ValueError(
             "records hold each repetition of a setting once, got two cells for "
             f"{first['method']} ({first['setting']}), learning rate {first['learning_rate']}, run {first['run']}; "
-            "they differ in code, manifest or a column that is no setting: keep one study with Records.where or keep"
+            "they differ in code, manifest or a column that is no setting: keep one study with Records.where or "
+            "keep, or give the folder records in the results, which has the cells of its study alone"
         )
     return added
 

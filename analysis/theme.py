@@ -103,7 +103,13 @@ LEVERS: Mapping[str, str] = MappingProxyType(
         "sparsity": "mask sparsity p (fraction held)",
         "learning_rate": "learning rate",
         "ema_decay": "anchor decay λ",
+        "ema_update": "EMA takes a value each",
+        "ema_bias_correction": "EMA bias correction",
         "granularity": "mask granularity",
+        "count": "number kept",
+        "residual": "residuals at a redraw",
+        "moments": "moments at a redraw",
+        "report": "reported weights",
         "rescale": "rescaling by 1/(1−p)",
     }
 )

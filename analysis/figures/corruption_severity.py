@@ -75,7 +75,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         axes.yaxis.set_major_formatter(theme.percent_ticks())
     left.set_ylabel("accuracy, mean of the corruption kinds (%)")
     right.set_ylabel("difference to full fine-tuning (points)")
-    left.legend(loc="best")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=4)
     figure.suptitle("Accuracy under corruption; bars: lowest to highest seed",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
     return [left, right]
@@ -97,5 +97,5 @@ def caption(frame: pd.DataFrame) -> str:
 
 
 FIGURE = Figure(
-    "Accuracy against corruption severity", table, draw, caption, (theme.WIDTH_INCHES, 3.6), is_of_main_metric=False
+    "Accuracy against corruption severity", table, draw, caption, (theme.WIDTH_INCHES, 4.0), is_of_main_metric=False
 )

@@ -83,8 +83,9 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             style |= {"ls": ""} if len(curve) == 1 else {}
             handles.append(Line2D([], [], label=curve["label"].iloc[0], **style))
     handles += _notes(frame)
+    # Beside the curves there is no place for a name each: outside it hides none of them.
+    figure.legend(handles=handles, loc="outside lower left", ncols=2, fontsize=6.5)
     _write_rates(frame, axes, figure)
-    axes.legend(handles=handles, loc="best")
     axes.set(xlabel="ID accuracy (%)", ylabel="OOD accuracy, mean of the domains (%)")
     axes.set_title("Learning-rate frontiers: compare methods at the same ID, not at the same rate")
     for axis in (axes.xaxis, axes.yaxis):
@@ -172,4 +173,4 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
-FIGURE = Figure("OOD against ID along each method's learning rates", table, draw, caption, (theme.WIDTH_INCHES, 5.0))
+FIGURE = Figure("OOD against ID along each method's learning rates", table, draw, caption, (theme.WIDTH_INCHES, 6.0))

@@ -1,5 +1,7 @@
 """One panel per lever: how ID, OOD and the members' diversity move with its level, all else equal."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -16,6 +18,8 @@ from analysis.records import Records, among
 from analysis.selection import select
 
 RESPONSES = ("id_score", "ood_score", "diversity_score")
+MOST_ACROSS = 4
+"""How many levers stand side by side: more could not be read at the width of a page."""
 
 
 def table(records: Records) -> pd.DataFrame:
@@ -63,32 +67,42 @@ def table(records: Records) -> pd.DataFrame:
 
 
 def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
-    """Draws responses down, levers across; faint dots are single settings, dashed lines the references."""
+    """Draws responses down, levers across; faint dots are single settings, dashed lines the references.
+
+    Many levers stand in bands of four, below each other; a response has one scale in all of them.
+    """
     levers = list(frame["lever"].dropna().unique())
     responses = [name for name in RESPONSES if frame.loc[frame["response"].eq(name), "estimate"].notna().any()]
-    figure.set_size_inches(max(theme.WIDTH_INCHES, 2.4 * len(levers)), 2.0 * len(responses))
-    panels = figure.subplots(len(responses), len(levers), squeeze=False, sharey="row", sharex="col")
-    for row, response in enumerate(responses):
-        for column, lever in enumerate(levers):
-            axes = panels[row, column]
-            ours = frame[frame["lever"].eq(lever) & frame["response"].eq(response)]
-            _draw_panel(ours, axes)
-            axes.yaxis.set_major_formatter(theme.percent_ticks())
-            axes.grid(axis="x", visible=False)
-            if column == 0:
-                axes.set_ylabel(theme.score_label(response))
-            if row == len(responses) - 1:
-                axes.set_xlabel(theme.lever_label(lever))
+    across = min(len(levers), MOST_ACROSS)
+    bands = [levers[start : start + across] for start in range(0, len(levers), across)]
+    height = 2.0 if len(bands) == 1 else 1.5
+    figure.set_size_inches(theme.WIDTH_INCHES, height * len(bands) * len(responses))
+    panels = figure.subplots(len(bands) * len(responses), across, squeeze=False)
+    drawn: dict[str, list[Axes]] = {response: [] for response in responses}
+    for band, ours in enumerate(bands):
+        for column in range(across):
+            own = list(panels[band * len(responses) : (band + 1) * len(responses), column])
+            for response, axes in zip(responses, own):
+                if column >= len(ours):
+                    axes.remove()
+                    continue
+                if drawn[response]:
+                    axes.sharey(drawn[response][0])
+                drawn[response].append(axes)
+            if column < len(ours):
+                _draw_lever(frame[frame["lever"].eq(ours[column])], own, responses, column == 0, across > 3)
+    for response, shown in drawn.items():
         references = frame[frame["kind"].eq("reference") & frame["response"].eq(response)]
-        limits = panels[row, 0].get_ylim()
-        for axes in panels[row]:
+        limits = shown[0].get_ylim()
+        for axes in shown:
             draw_references(references.dropna(subset=["estimate"]), limits, axes)
-    names = {label: line for axes in panels.ravel() for line, label in zip(*axes.get_legend_handles_labels())}
+    every = [axes for shown in drawn.values() for axes in shown]
+    names = {label: line for axes in every for line, label in zip(*axes.get_legend_handles_labels())}
     if names:
         figure.legend(names.values(), names.keys(), loc="outside lower left", ncols=len(names), handlelength=2.4)
     figure.suptitle("Each lever, all else equal: level means with 95 % intervals for comparing levels; dots: settings",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
-    return list(panels.ravel())
+    return every
 
 
 def caption(frame: pd.DataFrame) -> str:
@@ -110,6 +124,26 @@ def caption(frame: pd.DataFrame) -> str:
     )
 
 
+def _draw_lever(
+    frame: pd.DataFrame, panels: Sequence[Axes], responses: Sequence[str], is_first: bool, is_narrow: bool
+) -> None:
+    """Draws one lever, a panel for each response, one below the other; in narrow ones words are short and small."""
+    lever = str(frame["lever"].iloc[0])
+    for response, axes in zip(responses, panels):
+        _draw_panel(frame[frame["response"].eq(response)], axes)
+        axes.yaxis.set_major_formatter(theme.percent_ticks())
+        axes.grid(axis="x", visible=False)
+        axes.tick_params(labelleft=is_first, labelbottom=axes is panels[-1])
+        if is_first:
+            axes.set_ylabel(theme.score_label(response).replace("member ", "member\n" if is_narrow else "member "))
+    last, name = panels[-1], theme.lever_label(lever)
+    if is_narrow:
+        name = theme.SHORT_LEVERS.get(lever, name)
+        texts = [text.get_text() for text in last.get_xticklabels()]
+        last.set_xticks(last.get_xticks(), [text.removeprefix("0") or text for text in texts], fontsize=6.5)
+    last.set_xlabel(name)
+
+
 def _draw_panel(frame: pd.DataFrame, axes: Axes) -> None:
     color = theme.look("gmixout").color
     settings = frame[frame["kind"].eq("setting")]
@@ -122,7 +156,7 @@ def _draw_panel(frame: pd.DataFrame, axes: Axes) -> None:
     axes.errorbar(means["position"], means["estimate"], yerr=np.nan_to_num(spread), color=color, marker="o", ms=4.5,
                   capsize=2.5, ls="-" if _is_ordered(means) else "", lw=1.3, zorder=4)  # fmt: skip
     axes.set_xticks(means["position"].to_numpy(dtype=int), [theme.LEVELS.get(str(v), str(v)) for v in means["level"]])
-    axes.margins(x=0.12)
+    axes.margins(x=0.12, y=0.1)
 
 
 def draw_references(references: pd.DataFrame, limits: tuple[float, float], axes: Axes) -> None:
@@ -143,7 +177,7 @@ def draw_references(references: pd.DataFrame, limits: tuple[float, float], axes:
             is_above = line["estimate"] > high
             note = f"{look.label} {100 * line['estimate']:.1f} {'↑' if is_above else '↓'}"
             axes.text(0.98, 0.97 if is_above else 0.03, note, transform=axes.transAxes, ha="right", fontsize=6.5,
-                      va="top" if is_above else "bottom", color=look.color, zorder=6,
+                      va="top" if is_above else "bottom", color=look.color, zorder=3,
                       bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8})  # fmt: skip
 
 

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True,
     help="Studies: each is one YAML file. STUDY is the name of a preset (smoke, levers-quick, levers-full, "
-    "granularity, ensemble, rivals-quick, rivals, search-smoke, search-levers; with the field's data: domainnet, "
-    "iwildcam, imagenet, imagenet-lt, cifar100c) or a path.",
+    "granularity, ensemble, anatomy, long-tail, rivals-quick, rivals, search-smoke, search-levers; with the field's "
+    "data: domainnet, iwildcam, imagenet, imagenet-lt, cifar100c) or a path.",
 )
 
 STUDY = typer.Argument(..., metavar="STUDY", help="Name of a preset, or path of a YAML file.")

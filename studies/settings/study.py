@@ -260,7 +260,8 @@ class StudySettings(BaseModel):
             manifest: The benchmark's manifest.
 
         Returns:
-            Cells in running order; settings that are the same after canonicalisation appear once.
+            Cells in running order; settings that are the same after canonicalisation appear once, with the WiSE-FT
+            curve if any of the blocks that name them asks for it.
         """
         cells: dict[str, CellSettings] = {}
         levers = [self._levers(block) for block in self.methods]
@@ -270,6 +271,9 @@ class StudySettings(BaseModel):
                 if not self.is_skipped(block, backbone):
                     for cell in self._block_cells(block, common, seed, combined):
                         cells.setdefault(cell.identity, cell)
+        # A frontier with its curve and a grid may cross in a setting: two cells of it would be one run counted twice.
+        for cell in [cell for cell in cells.values() if cell.evaluation.wise_alphas]:
+            cells.pop(_without_curve(cell).identity, None)
         return tuple(cells.values())
 
     def search_cell(self, manifest: str, values: dict[str, Any]) -> CellSettings:
@@ -405,3 +409,7 @@ class StudySettings(BaseModel):
                 evaluation=evaluation,
                 is_ingredient=True,
             )
+
+
+def _without_curve(cell: CellSettings) -> CellSettings:
+    return cell.model_copy(update={"evaluation": cell.evaluation.model_copy(update={"wise_alphas": ()})})

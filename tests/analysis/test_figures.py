@@ -179,7 +179,8 @@ def test_frontier_with_lost_runs_is_drawn(records) -> None:
     frame = FIGURES["learning_rate_frontier"].table(lossy)
     with theme.style():
         axes = FIGURES["learning_rate_frontier"].draw(frame, Canvas())
-    labels = [text.get_text() for text in axes[0].get_legend().get_texts()]
+    (legend,) = axes[0].figure.legends
+    labels = [text.get_text() for text in legend.get_texts()]
     assert "Mixout at 0.003: diverged" in labels
     assert "some runs diverged or missing" in labels
 

@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from analysis.design import with_setting
 from analysis.levers import LEVER_STUDY, with_arms
 from analysis.plain_names import plainly_named
 from analysis.records import Records, cells_frame, curves_frame, examples_frame, metrics_frame
@@ -116,3 +117,10 @@ def test_reference_points_of_figures_are_found_though_all_training_has_crops(nam
     if name == "domainnet":
         assert all(arms[lever].nunique() > 3 for lever in ("ema_decay", "resample_every", "sparsity"))
         assert with_arms(named, "mixout").cells["sparsity"].nunique() > 3
+
+
+@pytest.mark.parametrize("name", [name for name in preset_names() if not name.startswith("search")])
+def test_no_setting_is_planned_twice_in_a_run(name):
+    cells = [cell for cell in cells_of(name) if not cell.is_ingredient]
+    placed = with_setting(cells_frame([cell_row(cell, "done") for cell in cells]))
+    assert len(placed) == len(cells)

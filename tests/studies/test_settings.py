@@ -307,3 +307,14 @@ def test_long_tail_is_of_the_long_tailed_benchmark_with_one_rate_a_method():
     assert {"full", "linear_probe", "bias_norm", "ema", "mixout", "gmixout", "full+logit_adjusted"} <= listed
     assert len(trained) == len(study.seeds) * len(listed)
     assert {cell.levers["sparsity"] for cell in trained if cell.method == "gmixout"} == {0.5, 0.8, 0.95}
+
+
+def test_a_frontier_and_a_grid_that_cross_share_the_cell_with_the_curve(tmp_path):
+    levers = {"anchor": "ema", "resample_every": 30}
+    frontier = {"name": "gmixout", "wise": True, "levers": levers | {"sparsity": 0.8}, "learning_rates": [1e-3, 3e-3]}
+    grid = {"name": "gmixout", "levers": levers, "sweep": {"sparsity": [0.5, 0.8]}, "learning_rates": [1e-3]}
+    content = study(methods=[grid, frontier], evaluation={"wise_alphas": [0.0, 1.0]})
+    cells = load(tmp_path, content).cells("00")
+    found = {(c.levers["sparsity"], c.learning_rate, bool(c.evaluation.wise_alphas)) for c in cells if c.seed == 0}
+    assert found == {(0.5, 1e-3, False), (0.8, 1e-3, True), (0.8, 3e-3, True)}
+    assert len(cells) == 3 * len({cell.seed for cell in cells})
