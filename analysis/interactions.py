@@ -101,12 +101,12 @@ def pair_label(row: dict[str, Any]) -> str:
     Example:
         >>> pair_label({"lever": "anchor", "from_level": "pretrained", "to_level": "ema", "other": "sparsity",
         ...             "other_from_level": "0.5", "other_to_level": "0.9"})
-        'anchor (pretrained → ema) × sparsity p (0.5 → 0.9)'
+        'anchor (pretrained → EMA) × sparsity p (0.5 → 0.9)'
     """
     names = [theme.SHORT_LEVERS.get(row[name], row[name]) for name in ("lever", "other")]
     return (
-        f"{names[0]} ({row['from_level']} → {row['to_level']}) × "
-        f"{names[1]} ({row['other_from_level']} → {row['other_to_level']})"
+        f"{names[0]} ({theme.level_name(row['from_level'])} → {theme.level_name(row['to_level'])}) × "
+        f"{names[1]} ({theme.level_name(row['other_from_level'])} → {theme.level_name(row['other_to_level'])})"
     )
 
 

@@ -56,7 +56,8 @@ def _effects(effects: pd.DataFrame) -> list[Finding]:
                 continue
             p_values.append(of_lever[lever, response] if has_f else float(ours["holm_p_value"].min()))
             moved = [
-                f"{row['from_level']} → {row['to_level']} {with_interval(row, 'effect', 'low', 'high', signed=True)}"
+                f"{theme.level_name(row['from_level'])} → {theme.level_name(row['to_level'])} "
+                f"{with_interval(row, 'effect', 'low', 'high', signed=True)}"
                 for row in ours.to_dict("records")
             ]
             is_found = p_values[-1] <= SIGNIFICANCE
@@ -67,7 +68,7 @@ def _effects(effects: pd.DataFrame) -> list[Finding]:
         if not has_f:
             test = f"Paired t-test over {runs}, the least p-value of the contrasts, Holm over all levers and responses"
         found.append(Finding(
-            theme.lever_label(str(lever)).capitalize(),
+            theme.lever_title(str(lever)),
             f"Moved alone, in points: {'; '.join(parts)}.",
             f"Paired by run, rate and all other settings; 95 % bootstrap over runs and settings, images held fixed. "
             f"{test}. What is found with a chance of 80 %: by the paired t-test over {runs}, uncorrected.",
@@ -131,9 +132,9 @@ def _through_diversity(records: Records) -> list[Finding]:
         verdict, holds = _verdict(total, indirect, path)
         moved, through = (with_interval(row, "estimate", "low", "high", signed=True) for row in (total, indirect))
         slope = f"{path['estimate']:+.2f} [{path['low']:+.2f}, {path['high']:+.2f}]".replace("-", "−")
-        ends = [theme.LEVELS.get(level_label(level), level_label(level)) for level in (first, last)]
+        ends = [theme.level_name(level_label(level)) for level in (first, last)]
         found.append(Finding(
-            f"Through diversity? {theme.lever_label(lever).capitalize()}, {ends[0]} → {ends[1]}",
+            f"Through diversity? {theme.lever_title(lever)}, {ends[0]} → {ends[1]}",
             f"{verdict} OOD moves by {moved} points; the way through the members' disagreement makes {through} of "
             f"them, at {slope} points of OOD a point of disagreement.",
             f"Mediation within runs, rates and settings of the other levers; bootstrap over runs and settings, "

@@ -94,7 +94,7 @@ def printed_effects(effects: pd.DataFrame, digits: int = 2) -> pd.DataFrame:
     """
     rows: dict[tuple[str, ...], dict[str, str]] = {}
     for row in effects.to_dict("records"):
-        change = f"{row['from_level']} → {row['to_level']}"
+        change = f"{theme.level_name(row['from_level'])} → {theme.level_name(row['to_level'])}"
         text = rows.setdefault(
             (row["benchmark"], row["backbone"], row["lever"], change),
             {"lever": theme.lever_label(str(row["lever"])), "change": change, "pairs": str(row["pairs"])},

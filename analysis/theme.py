@@ -278,6 +278,27 @@ def lever_label(lever: str) -> str:
     return LEVERS.get(lever, lever.replace("_", " "))
 
 
+def lever_title(lever: str) -> str:
+    """The same at the beginning of a title; abbreviations stay as they are.
+
+    Example:
+        >>> lever_title("anchor"), lever_title("ema_bias_correction")
+        ('Masking anchor', 'EMA bias correction')
+    """
+    name = lever_label(lever)
+    return name[:1].upper() + name[1:]
+
+
+def level_name(level: object) -> str:
+    """A lever's level as it is printed.
+
+    Example:
+        >>> level_name("ema"), level_name("0.8")
+        ('EMA', '0.8')
+    """
+    return LEVELS.get(str(level), str(level))
+
+
 def score_label(score: str, unit: str = " (%)") -> str:
     """A score's printed name with its unit."""
     return SCORES.get(score, score.removesuffix("_score").replace("_", " ")) + unit

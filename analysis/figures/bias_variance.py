@@ -76,7 +76,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
                     above, below = above + max(value, 0.0), below + min(value, 0.0)
             axes.axhline(0.0, color="#333333", lw=0.7)
             axes.grid(axis="x", visible=False)
-            axes.set_xticks(levels["position"].astype(int), [theme.LEVELS.get(str(v), str(v)) for v in levels["level"]])
+            axes.set_xticks(levels["position"].astype(int), [theme.level_name(v) for v in levels["level"]])
             if column == 0:
                 axes.set_ylabel(f"{SHIFTS[shift]}: Brier error")
             if row == len(SHIFTS) - 1:

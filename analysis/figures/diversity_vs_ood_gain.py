@@ -96,7 +96,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         bar.outline.set_visible(False)  # type: ignore[operator]
         bar.set_label("mask sparsity p")
     handles = [Line2D([], [], ls="", marker=theme.ANCHOR_MARKERS.get(anchor, "o"), color=theme.FAINT,
-                      label=theme.LEVELS.get(anchor, anchor)) for anchor in anchors]  # fmt: skip
+                      label=theme.level_name(anchor)) for anchor in anchors]  # fmt: skip
     if frame["member_kind"].ne("visited").any():
         label = "members of one trajectory"
         handles.append(Line2D([], [], ls="", marker="o", mfc="none", mec=theme.FAINT, label=label))

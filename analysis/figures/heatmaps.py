@@ -71,7 +71,7 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             axes.set_xticks(range(len(periods)), [level_label(period) for period in periods])
             axes.set_yticks(range(len(sparsities)), [level_label(sparsity) for sparsity in sparsities])
             if row == 0:
-                axes.set_title(f"anchor: {theme.LEVELS.get(str(anchor), str(anchor))}", fontsize=8.5)
+                axes.set_title(f"anchor: {theme.level_name(anchor)}", fontsize=8.5)
             if row == len(responses) - 1:
                 note = "\n(∞: one run for all anchors)" if frame["is_shared"].any() else ""
                 axes.set_xlabel(theme.lever_label("resample_every") + note)

@@ -59,8 +59,8 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
             for cell in ours.to_dict("records"):
                 values[downs.index(cell["level_down"]), acrosses.index(cell["level_across"])] = cell[response]
             image = draw_map(values, limits, response, axes)
-            axes.set_xticks(range(len(acrosses)), [theme.LEVELS.get(name, name) for name in acrosses])
-            axes.set_yticks(range(len(downs)), [theme.LEVELS.get(name, name) for name in downs])
+            axes.set_xticks(range(len(acrosses)), [theme.level_name(name) for name in acrosses])
+            axes.set_yticks(range(len(downs)), [theme.level_name(name) for name in downs])
             axes.set_ylabel(theme.SHORT_LEVERS[down])
             if row == len(responses) - 1:
                 axes.set_xlabel(theme.SHORT_LEVERS[across])

@@ -114,7 +114,7 @@ def caption(frame: pd.DataFrame) -> str:
         for response in ("id_score", "ood_score"):
             ours = levels[levels["lever"].eq(lever) & levels["response"].eq(response)].sort_values("position")
             ends.append(f"{percent(ours['estimate'].iloc[0])} → {percent(ours['estimate'].iloc[-1])}")
-        names = [theme.LEVELS.get(str(name), str(name)) for name in (ours["level"].iloc[0], ours["level"].iloc[-1])]
+        names = [theme.level_name(name) for name in (ours["level"].iloc[0], ours["level"].iloc[-1])]
         changes.append(f"{theme.lever_label(lever)}, {names[0]} → {names[1]}: ID {ends[0]}, OOD {ends[1]}")
     settings = frame[frame["kind"].eq("setting")]
     return (
@@ -155,7 +155,7 @@ def _draw_panel(frame: pd.DataFrame, axes: Axes) -> None:
     spread = np.abs(means[["low", "high"]].to_numpy(dtype=float).T - means["estimate"].to_numpy())
     axes.errorbar(means["position"], means["estimate"], yerr=np.nan_to_num(spread), color=color, marker="o", ms=4.5,
                   capsize=2.5, ls="-" if _is_ordered(means) else "", lw=1.3, zorder=4)  # fmt: skip
-    axes.set_xticks(means["position"].to_numpy(dtype=int), [theme.LEVELS.get(str(v), str(v)) for v in means["level"]])
+    axes.set_xticks(means["position"].to_numpy(dtype=int), [theme.level_name(v) for v in means["level"]])
     axes.margins(x=0.12, y=0.1)
 
 

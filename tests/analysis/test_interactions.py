@@ -40,7 +40,7 @@ def test_a_row_is_the_difference_of_differences_by_brute_force(small) -> None:
     assert found.groupby("response").size().eq(3).all()
     assert found["holm_p_value"].tolist() == pytest.approx(holm(found["p_value"]).tolist(), nan_ok=True)
     text = printed_interactions(found)
-    assert text["levers"].tolist()[0] == "anchor (pretrained → ema) × period k (1 → 10)"
+    assert text["levers"].tolist()[0] == "anchor (pretrained → EMA) × period k (1 → 10)"
     assert text["OOD accuracy (points)"].str.contains(r"\[").all()
 
 
