@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STUDIES := levers-quick rivals granularity ensemble anatomy long-tail
+STUDIES := levers-full levers-quick rivals granularity ensemble anatomy long-tail
 STAMP := $(VENV)/.installed-$(shell cat pyproject.toml constraints.txt | cksum | cut -d' ' -f1)
 
 .PHONY: setup demo test test-slow lint figures check-figures bench bench-gpu

@@ -36,7 +36,7 @@ def test_its_links_exist(link):
 
 
 def test_its_numbers_are_those_of_the_records():
-    stored = records.read(ROOT / "figures/levers-quick/records")
+    stored = records.read(ROOT / "figures/levers-full/records")
     for row in tables.summary(stored).query("weights == 'reported'").to_dict("records"):
         for score in ("id_score", "ood_score"):
             assert printing.interval_text(row[score], row[f"{score}_low"], row[f"{score}_high"]) in TEXT
