@@ -80,7 +80,8 @@ def draw(frame: pd.DataFrame, figure: Canvas) -> list[Axes]:
         bar = figure.colorbar(image, ax=list(maps[row]), format=theme.percent_ticks(), aspect=14, pad=0.01)
         bar.set_label(theme.score_label(response))
         bar.outline.set_visible(False)  # type: ignore[operator]
-    figure.suptitle("Period and sparsity, mean over seeds and rates (%); framed: chosen on ID validation",
+    framed = "; framed: chosen on ID validation" if frame["is_selected"].any() else ""
+    figure.suptitle(f"Period and sparsity, mean over seeds and rates (%){framed}",
                     x=0.01, ha="left", fontsize=9.5, fontweight="bold")  # fmt: skip
     return list(maps.ravel())
 
