@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import typer
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -139,12 +140,17 @@ def _only(start: str, found: Sequence[T], names: Sequence[str], folders: Sequenc
 
 def _numbers(records: Records) -> Table:
     metrics = records.metrics[records.metrics["weights"].eq("reported")]
-    rows = metrics[~metrics["split"].str.startswith("corruption/")]
-    wide = rows.pivot_table(index="split", columns="metric", values="value", sort=False)
-    table = Table(title="reported weights, fractions")
-    table.add_column("split")
-    for metric in wide.columns:
-        table.add_column(str(metric), justify="right")
-    for split, values in wide.iterrows():
-        table.add_row(str(split) or "(weights)", *("" if value != value else f"{value:.4f}" for value in values))
+    # Bins are for the reliability figure, corruptions for theirs: here they would bury what is looked for.
+    is_detail = metrics["split"].str.startswith("corruption/") | metrics["metric"].str.startswith("bin_")
+    rows = metrics[~is_detail]
+    of_weights = rows[rows["split"].eq("")]
+    wide = rows[rows["split"].ne("")].pivot_table(index="metric", columns="split", values="value", sort=False)
+    table = Table(title="reported weights, fractions", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.caption = "; ".join(f"{name} {value:.4g}" for name, value in zip(of_weights["metric"], of_weights["value"]))
+    table.add_column("metric", no_wrap=True)
+    for split in wide.columns:
+        width = 5 if "/" in str(split) else len(str(split))
+        table.add_column(str(split), justify="right", overflow="fold", min_width=width, max_width=width)
+    for metric, values in wide.iterrows():
+        table.add_row(str(metric), *("" if value != value else f"{value:.3f}" for value in values))
     return table

@@ -15,7 +15,19 @@ from studies.store import ResultsError
 FIGURES = pathlib.Path(__file__).parents[2] / "figures"
 
 
-@pytest.mark.parametrize("study", ["levers-quick", "rivals"])
+def test_numbers_of_a_cell_are_whole_in_a_narrow_window():
+    folder = FIGURES / "levers-full" / "records"
+    records = read(folder)
+    cell = records.cells.loc[records.cells["method"].eq("gmixout"), "cell"].iloc[0]
+    console = Console(record=True, width=80, file=io.StringIO())
+    show(cell, folder, console, is_json=False)
+    (line,) = [line for line in console.export_text().splitlines() if line.startswith(" accuracy_score")]
+    ours = records.metrics.query("cell == @cell and metric == 'accuracy_score' and weights == 'reported'")
+    ours = ours[~ours["split"].str.startswith("corruption")]
+    assert sorted(line.split()[1:]) == sorted(f"{value:.3f}" for value in ours["value"])
+
+
+@pytest.mark.parametrize("study", ["levers-full", "levers-quick", "rivals"])
 def test_every_stored_cell_is_found_with_its_command(study, capsys):
     folder = FIGURES / study / "records"
     cell = read(folder).cells.iloc[7]
